@@ -1,0 +1,332 @@
+//! The only place that starts processes: `$DOCKER_BIN`, argument vectors, and children that can't outlive us.
+//!
+//! Killing the client of `docker container exec` leaves the program inside the container running, with its session and
+//! its locks (seen with pg_dump). So a program in a container is started under a dead man's handle: a few lines of constant
+//! shell in the container run it and hold our standard input; when that closes, by drop, by SIGKILL or with the host's
+//! docker client, the program is killed. Arguments are never part of the shell's text.
+
+use std::ffi::OsStr;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Deserialize;
+
+/// Lines of a child's stderr that are kept for its error.
+const KEPT_LINES: usize = 12;
+
+/// Runs `"$@"` with its own stdin closed, and kills it when ours ends. `3` is our stdin: a background job's is /dev/null.
+const HELD: &str = r#"exec 3<&0; "$@" </dev/null & child=$!; { cat <&3 >/dev/null; kill -9 $child 2>/dev/null; } & watch=$!; wait $child; status=$?; kill $watch 2>/dev/null; exit $status"#;
+
+/// The docker command line.
+#[derive(Debug, Clone)]
+pub struct Docker {
+    program: PathBuf,
+}
+
+/// A container as `docker container inspect` shows it.
+#[derive(Debug, Clone)]
+pub struct Container {
+    /// Full id.
+    pub id: String,
+    /// `running`, `paused`, `exited`, `restarting`, `created`, `dead`.
+    pub status: String,
+    /// The image it was made from, as it was named then.
+    pub image: String,
+    /// Its labels.
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// Its address on the first network that gives it one.
+    pub address: Option<IpAddr>,
+    /// Memory limit in bytes, 0 for none.
+    pub memory_limit: u64,
+}
+
+impl Docker {
+    /// Uses this program (`$DOCKER_BIN`, or `docker`).
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into() }
+    }
+
+    /// The program in use.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Command {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+        let mut command = Command::new(&self.program);
+        command.args(arguments);
+        command
+    }
+
+    /// Looks a container up; `None` when there is none of that name.
+    ///
+    /// # Errors
+    /// When docker can't be run or doesn't answer.
+    pub fn inspect(&self, name: &str) -> Result<Option<Container>> {
+        let output = self
+            .command(["container", "inspect", "--format", "{{json .}}", name])
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("Can't run {}", self.program.display()))?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            if text.to_lowercase().contains("no such container") {
+                return Ok(None);
+            }
+            bail!("docker can't be asked about the container {name}: {text}");
+        }
+        Ok(Some(Inspected::parse(&output.stdout)?))
+    }
+
+    /// Runs a short program in a container and returns what it prints.
+    ///
+    /// # Errors
+    /// With the program's last words when it fails.
+    pub fn exec_output(&self, container: &str, program: &[&str]) -> Result<Vec<u8>> {
+        let mut child = self.exec(container, program, &[], Input::Nothing)?;
+        let mut output = Vec::new();
+        child.stdout()?.read_to_end(&mut output).context("reading from docker")?;
+        child.finish()?;
+        Ok(output)
+    }
+
+    /// Starts a program in a container. `environment` goes through the docker client's own environment, never through
+    /// an argument, so it may hold a password.
+    ///
+    /// # Errors
+    /// When docker can't be started.
+    pub fn exec(
+        &self,
+        container: &str,
+        program: &[&str],
+        environment: &[(&str, &str)],
+        input: Input,
+    ) -> Result<Running> {
+        let mut arguments: Vec<&str> = vec!["container", "exec"];
+        if !matches!(input, Input::Nothing) {
+            arguments.push("--interactive");
+        }
+        for (name, _) in environment {
+            arguments.extend(["--env", name]);
+        }
+        arguments.push(container);
+        if matches!(input, Input::Held) {
+            arguments.extend(["sh", "-c", HELD, "sh"]);
+        }
+        arguments.extend(program);
+        let mut command = self.command(&arguments);
+        command.envs(environment.iter().copied());
+        command.stdin(if matches!(input, Input::Nothing) { Stdio::null() } else { Stdio::piped() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("Can't run {}", self.program.display()))?;
+        let words = child.stderr.take().map(|stderr| std::thread::spawn(move || last_words(stderr)));
+        Ok(Running {
+            name: program.first().copied().unwrap_or_default().to_owned(),
+            stdin: child.stdin.take(),
+            stdout: child.stdout.take(),
+            words,
+            child: Some(child),
+        })
+    }
+}
+
+/// What a program in a container gets as its standard input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// Nothing; for programs that end by themselves at once.
+    Nothing,
+    /// Nothing, but it lives only as long as we hold it.
+    Held,
+    /// Bytes that we write; it ends when they do.
+    Piped,
+}
+
+/// A program running in a container. Dropping it ends it.
+#[derive(Debug)]
+pub struct Running {
+    name: String,
+    stdin: Option<ChildStdin>,
+    stdout: Option<ChildStdout>,
+    words: Option<JoinHandle<Vec<String>>>,
+    child: Option<Child>,
+}
+
+impl Running {
+    /// What it prints. To be taken once.
+    ///
+    /// # Errors
+    /// When it was taken before.
+    pub fn stdout(&mut self) -> Result<ChildStdout> {
+        self.stdout.take().ok_or_else(|| anyhow!("the output of {} is read already", self.name))
+    }
+
+    /// What it reads, of [`Input::Piped`]. To be taken once, and dropped when all is written.
+    ///
+    /// # Errors
+    /// When it was taken before.
+    pub fn stdin(&mut self) -> Result<ChildStdin> {
+        self.stdin.take().ok_or_else(|| anyhow!("the input of {} is written already", self.name))
+    }
+
+    /// Waits for its end; its output must have been read (or be dropped) by then.
+    ///
+    /// # Errors
+    /// With its exit status and its last words when it failed.
+    pub fn finish(mut self) -> Result<()> {
+        drop(self.stdout.take());
+        let mut child = self.child.take().ok_or_else(|| anyhow!("{} has ended already", self.name))?;
+        let status = child.wait().with_context(|| format!("waiting for {}", self.name))?;
+        drop(self.stdin.take());
+        let words = self.words.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        if status.success() { Ok(()) } else { Err(anyhow!(ended(&self.name, status, &words))) }
+    }
+
+    /// Ends it, whatever it is doing, and waits until it is gone; how it ended doesn't matter any more.
+    pub fn cancel(mut self) {
+        self.end();
+    }
+
+    /// Lets go of its input, which ends the program in the container (see the module), then of the docker client.
+    fn end(&mut self) {
+        drop(self.stdin.take());
+        drop(self.stdout.take());
+        if let Some(mut child) = self.child.take() {
+            // The client ends by itself once the program is gone; after 5 s something is stuck and the client is killed.
+            for _ in 0..500 {
+                if !matches!(child.try_wait(), Ok(None)) {
+                    return;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The error of a program that failed, with a word on what its status means when it said nothing itself.
+fn ended(name: &str, status: ExitStatus, words: &[String]) -> String {
+    let code = status.code();
+    let why = match code {
+        Some(137) => " (killed: the container was stopped or the program was ended from outside, or memory ran out)",
+        Some(143) => " (terminated from outside)",
+        Some(126 | 127) => " (it can't be run in the container)",
+        _ => "",
+    };
+    let code = code.map_or_else(|| status.to_string(), |code| format!("exit status {code}"));
+    if words.is_empty() {
+        format!("{name} failed with {code}{why}")
+    } else {
+        format!("{name} failed with {code}{why}: {}", words.join("; "))
+    }
+}
+
+/// Reads a child's stderr to its end and keeps the last lines.
+fn last_words(stderr: ChildStderr) -> Vec<String> {
+    let mut kept = std::collections::VecDeque::new();
+    for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if line.is_empty() {
+            continue;
+        }
+        if kept.len() == KEPT_LINES {
+            kept.pop_front();
+        }
+        kept.push_back(line.chars().take(500).collect());
+    }
+    kept.into()
+}
+
+/// Writes to a program's input and takes its death for what it is: the program's own error is the one to show.
+///
+/// # Errors
+/// Of kind `BrokenPipe` when the program has ended.
+pub fn feed(stdin: &mut ChildStdin, bytes: &[u8]) -> io::Result<()> {
+    stdin.write_all(bytes)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    id: String,
+    state: State,
+    config: Config,
+    network_settings: NetworkSettings,
+    host_config: HostConfig,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    status: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Config {
+    image: String,
+    labels: Option<std::collections::BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings {
+    networks: Option<std::collections::BTreeMap<String, Network>>,
+}
+
+#[derive(Deserialize)]
+struct Network {
+    #[serde(rename = "IPAddress")]
+    address: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HostConfig {
+    memory: Option<u64>,
+}
+
+impl Inspected {
+    fn parse(text: &[u8]) -> Result<Container> {
+        let seen: Self = serde_json::from_slice(text).context("docker's description of the container can't be read")?;
+        // The top-level IPAddress is gone from newer Docker: the networks have it.
+        let address = seen
+            .network_settings
+            .networks
+            .unwrap_or_default()
+            .into_values()
+            .find_map(|network| network.address?.parse().ok());
+        Ok(Container {
+            id: seen.id,
+            status: seen.state.status,
+            image: seen.config.image,
+            labels: seen.config.labels.unwrap_or_default(),
+            address,
+            memory_limit: seen.host_config.memory.unwrap_or_default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_address_from_the_networks() {
+        let text = br#"{"Id":"ab","State":{"Status":"running"},"Config":{"Image":"postgres:15","Labels":null},
+            "NetworkSettings":{"Networks":{"none":{"IPAddress":""},"bridge":{"IPAddress":"172.17.0.2"}}},"HostConfig":{"Memory":0}}"#;
+        let container = Inspected::parse(text).unwrap();
+        assert_eq!(container.address, Some("172.17.0.2".parse().unwrap()));
+        assert_eq!(container.status, "running");
+    }
+}

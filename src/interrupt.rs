@@ -1,0 +1,43 @@
+//! Ctrl-C, a closed ssh session and `kill` as a flag that the pipeline looks at.
+//!
+//! Signals only set a flag: the loops that move bytes look at it, return [`Interrupted`], and the guards on the way out do
+//! the cleaning (staging database dropped, multipart upload aborted, connections opened again, lock released). A second
+//! signal doesn't cut that short: half a clean-up is what a user must never be left with.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// We were asked to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
+/// Starts listening. Called once, by `main`.
+///
+/// # Errors
+/// When the system refuses the signal handlers.
+pub fn listen() -> std::io::Result<()> {
+    let flag = FLAG.get_or_init(Arc::default);
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(flag))?;
+    }
+    Ok(())
+}
+
+/// Whether we were asked to stop.
+pub fn requested() -> bool {
+    FLAG.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
+}
+
+/// Returns [`Interrupted`] once we were asked to stop.
+///
+/// # Errors
+/// [`Interrupted`].
+pub fn check() -> Result<(), Interrupted> {
+    if requested() { Err(Interrupted) } else { Ok(()) }
+}

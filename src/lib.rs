@@ -1,0 +1,15 @@
+//! pgbackup: backups of dokku-postgres services that are proven to restore.
+//!
+//! One sentence holds the house: a **service**'s **database** is dumped into an **archive**, kept in a **store**, described
+//! by a **manifest**, and judged by a **verification**. The modules below stand in the order in which the data flows.
+
+pub mod docker;
+pub mod service;
+
+pub mod store;
+
+pub mod manifest;
+
+pub mod error;
+pub mod interrupt;
+pub mod secret;

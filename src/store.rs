@@ -1,0 +1,153 @@
+//! Where backups are kept: a small trait, and the two kinds of places behind it.
+//!
+//! A store sees names and bytes. It knows nothing of databases, archives or manifests. Two things are unusual and both
+//! come from the archive's shape (a tar header needs the length that pg_dump gives last): an [`Upload`] takes the first
+//! bytes of the object *last*, and a part of an object exists for nobody until [`Upload::complete`] has returned.
+
+pub mod destination;
+pub mod key;
+
+use std::io::Read;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// A place that keeps objects by name. Names are relative to the destination's prefix (a [`key::BackupKey`] or a sidecar).
+pub trait Store: Send + Sync {
+    /// The destination as the user wrote it, for messages.
+    fn describe(&self) -> String;
+
+    /// Begins an object. Wrong keys, bucket, region or endpoint are found here, before any dump begins.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn upload(&self, name: &str, plan: UploadPlan) -> Result<Box<dyn Upload>, StoreError>;
+
+    /// Stores a small object at once (a sidecar), replacing what has that name.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Size and time of an object.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is none.
+    fn head(&self, name: &str) -> Result<ObjectInfo, StoreError>;
+
+    /// Reads an object from its beginning. A broken connection is taken up again where it broke; the reader fails when
+    /// the object ends before its length.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is none.
+    fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, StoreError>;
+
+    /// All objects whose names begin with `start`, in no particular order, however many pages the store needs for it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn list(&self, start: &str) -> Result<Vec<ObjectInfo>, StoreError>;
+
+    /// Deletes an object. One that is not there counts as deleted.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn delete(&self, name: &str) -> Result<(), StoreError>;
+
+    /// A link that lets anyone read the object for `valid`; `None` where the store has no such thing (a folder).
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn presign(&self, name: &str, valid: Duration) -> Result<Option<String>, StoreError>;
+}
+
+/// What is known of an object before its first byte.
+#[derive(Debug, Clone, Copy)]
+pub struct UploadPlan {
+    /// How many bytes at the front are given to [`Upload::complete`] instead of [`Upload::write`].
+    pub head: usize,
+    /// An upper bound of the size, in bytes, to choose the parts' size by; a wrong guess must not fail.
+    pub expected: u64,
+}
+
+/// An object in the making. Dropping it without [`Upload::complete`] takes back all that was sent.
+pub trait Upload: Send {
+    /// Adds bytes behind the head, in order. Blocks while the store is slower than we are: memory is bounded.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; after an error the upload can only be dropped.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Adds the head (exactly as long as planned) and makes the object visible under its name, in one step.
+    /// Returns when the store has confirmed every byte by checksum.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; nothing is left behind then.
+    fn complete(self: Box<Self>, head: &[u8]) -> Result<Stored, StoreError>;
+
+    /// Gives the object up and says whether all that was sent could be taken back.
+    ///
+    /// # Errors
+    /// When something is left in the store; the message says what.
+    fn abort(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// A finished upload.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Length in bytes, head included.
+    pub bytes: u64,
+    /// How the store confirmed it, for the history: "12 parts, CRC-32 each".
+    pub confirmed_by: String,
+}
+
+/// An object as the store lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Name without the destination's prefix.
+    pub name: String,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// When it was stored, by the store's clock.
+    pub modified: Option<Timestamp>,
+    /// Storage class where it is not the ordinary one ("GLACIER").
+    pub class: Option<String>,
+}
+
+/// Why a store refused, sorted by what a caller or a user does next.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No such object.
+    #[error("{what} does not exist")]
+    NotFound {
+        /// The object, with its destination.
+        what: String,
+    },
+    /// The keys are right but may not do this.
+    #[error("permission {permission} is missing for {resource}")]
+    Denied {
+        /// In the words of an IAM policy: `s3:PutObject`.
+        permission: String,
+        /// What it is missing for.
+        resource: String,
+    },
+    /// Keys, bucket, region or endpoint are wrong: trying again can't help until someone changes a setting.
+    #[error("{message}")]
+    Misconfigured {
+        /// What is wrong, in one sentence.
+        message: String,
+        /// What to type or look at.
+        hint: String,
+    },
+    /// Everything else, after the retries that made sense.
+    #[error("{action} failed: {source:#}")]
+    Failed {
+        /// What was tried: `uploading part 3 of s3://bucket/key`.
+        action: String,
+        /// Why.
+        source: anyhow::Error,
+    },
+    /// We were asked to stop.
+    #[error(transparent)]
+    Interrupted(#[from] crate::interrupt::Interrupted),
+}
