@@ -13,3 +13,4 @@ pub mod manifest;
 pub mod error;
 pub mod interrupt;
 pub mod secret;
+pub mod text;

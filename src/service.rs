@@ -3,6 +3,8 @@
 //! The plugin's maintainers are rewriting it; that day this folder changes and nothing else. None of its code is called:
 //! only its documented files and its container's name and labels are read.
 
+pub mod credentials;
+pub mod discovery;
 pub mod name;
 
 use std::net::IpAddr;
@@ -20,7 +22,7 @@ pub struct Service {
     pub root: PathBuf,
     /// `dokku.postgres.<name>`.
     pub container: String,
-    /// The database that apps use: `DATABASE_NAME`, else the service's name with what createdb would not take.
+    /// The database that apps use: what the file `DATABASE_NAME` says (`prod_2` for `prod-2`), else the service's name as it is.
     pub database: String,
     /// Password of the super user `postgres`.
     pub password: Secret,
