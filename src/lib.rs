@@ -10,6 +10,11 @@ pub mod store;
 
 pub mod manifest;
 
+pub mod durable;
+pub mod history;
+pub mod journal;
+pub mod lock;
+
 pub mod error;
 pub mod interrupt;
 pub mod secret;
