@@ -255,6 +255,35 @@ pub fn feed(stdin: &mut ChildStdin, bytes: &[u8]) -> io::Result<()> {
     stdin.write_all(bytes)
 }
 
+/// Runs another plugin's subcommand file as Dokku does and returns what it prints. It is never the `dokku` program: Dokku
+/// forbids that to plugins.
+///
+/// It runs in a process group of its own, so that Ctrl-C ends it neither half way nor while we clean up after that very
+/// Ctrl-C; and without what `--app` and `--force` have set for *our* command, which its own would obey.
+///
+/// # Errors
+/// With the program's last words when it fails.
+pub fn run_plugin_command(program: &Path, arguments: &[&str]) -> Result<String> {
+    use std::os::unix::process::CommandExt;
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    let mut command = Command::new(program);
+    command.args(arguments).env_remove("DOKKU_APP_NAME").env_remove("DOKKU_APPS_FORCE_DELETE");
+    let output = command
+        .stdin(Stdio::null())
+        .process_group(0)
+        .output()
+        .with_context(|| format!("Can't run {}", program.display()))?;
+    if !output.status.success() {
+        let words: Vec<String> =
+            String::from_utf8_lossy(&output.stderr).lines().rev().take(KEPT_LINES).map(str::to_owned).collect();
+        let words: Vec<String> =
+            words.into_iter().rev().map(|line| line.trim_start_matches([' ', '!']).to_owned()).collect();
+        bail!(ended(&program.display().to_string(), output.status, &words));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Inspected {

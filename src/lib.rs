@@ -4,6 +4,7 @@
 //! by a **manifest**, and judged by a **verification**. The modules below stand in the order in which the data flows.
 
 pub mod docker;
+pub mod dokku;
 pub mod service;
 
 pub mod store;
