@@ -1,0 +1,547 @@
+//! What a user has configured for a service: properties turned into types, once, with their defaults.
+//!
+//! A property is resolved as everywhere in Dokku: the service's own, else the `--global` one, else the built-in default. The
+//! same parser checks a value when it is set and when it is used, so a file edited by hand can't bring in what
+//! `pgbackup:set` refuses. Keys of a store are kept as properties too, but are set by `pgbackup:auth` (never through
+//! argv) and never shown.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::dokku::properties::{Properties, Subject};
+use crate::error::Failure;
+use crate::secret::Secret;
+use crate::service::name::ServiceName;
+use crate::store::destination::Destination;
+
+/// Parts in flight at once: more than this only costs memory (part size × parts is the pipeline's bound).
+const MOST_PARTS: u32 = 32;
+
+/// A property that `pgbackup:set` takes.
+#[derive(Debug)]
+pub struct Property {
+    /// Its name, as AWS and Dokku users know it.
+    pub name: &'static str,
+    /// What is used when nobody sets it; empty for nothing.
+    pub default: &'static str,
+    /// What it takes, for messages and help.
+    pub values: &'static str,
+    /// What it does, one line.
+    pub help: &'static str,
+    check: fn(&str) -> Result<(), String>,
+}
+
+impl Property {
+    /// Checks a value.
+    ///
+    /// # Errors
+    /// With what is wrong with it.
+    pub fn check(&self, value: &str) -> Result<(), String> {
+        if value.chars().any(char::is_control) {
+            return Err(format!("{value:?} has control characters"));
+        }
+        (self.check)(value)
+    }
+}
+
+/// Every property, in alphabetical order.
+pub const PROPERTIES: &[Property] = &[
+    Property {
+        name: "auth",
+        default: "auto",
+        values: "auto, iam, service or own",
+        help: "Whose keys open the store: own (pgbackup:auth), service (postgres:backup-auth), iam (instance role or environment), auto (the first of these that is there)",
+        check: checked::<Auth>,
+    },
+    Property {
+        name: "destination",
+        default: "",
+        values: "s3://bucket, s3://bucket/prefix or file:///folder",
+        help: "Where backups go",
+        check: checked::<Destination>,
+    },
+    Property {
+        name: "endpoint-url",
+        default: "",
+        values: "a URL such as https://minio.example.com:9000",
+        help: "Address of an S3-compatible store other than AWS",
+        check: checked::<EndpointUrl>,
+    },
+    Property {
+        name: "keep-previous",
+        default: "48h",
+        values: "a duration such as 90m, 48h or 7d",
+        help: "How long the database that a restore replaced stays for pgbackup:rollback",
+        check: checked::<Span>,
+    },
+    Property {
+        name: "maintenance",
+        default: "on",
+        values: "on or off",
+        help: "Whether a restore puts the linked apps into maintenance mode (needs the maintenance plugin)",
+        check: checked::<Switch>,
+    },
+    Property {
+        name: "part-concurrency",
+        default: "4",
+        values: "a number from 1 to 32",
+        help: "How many parts are sent to the store at once",
+        check: checked::<PartConcurrency>,
+    },
+    Property {
+        name: "path-style",
+        default: "auto",
+        values: "auto, on or off",
+        help: "Whether the bucket stands in the path (on) or in the host name (off); auto: on with an endpoint-url",
+        check: checked::<PathStyle>,
+    },
+    Property {
+        name: "region",
+        default: "",
+        values: "a region such as eu-central-1",
+        help: "Region of the bucket",
+        check: checked::<Region>,
+    },
+];
+
+/// The properties that only `pgbackup:auth` writes.
+pub const ACCESS_KEY_ID: &str = "access-key-id";
+/// See [`ACCESS_KEY_ID`].
+pub const SECRET_ACCESS_KEY: &str = "secret-access-key";
+
+fn checked<T: FromStr<Err: fmt::Display>>(value: &str) -> Result<(), String> {
+    value.parse::<T>().map(drop).map_err(|error| error.to_string())
+}
+
+/// Finds a property by its name.
+pub fn property(name: &str) -> Option<&'static Property> {
+    PROPERTIES.iter().find(|property| property.name == name)
+}
+
+/// A service's configuration, resolved.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where backups go.
+    pub destination: Option<Destination>,
+    /// Region of the bucket.
+    pub region: Option<Region>,
+    /// Address of an S3-compatible store other than AWS.
+    pub endpoint_url: Option<EndpointUrl>,
+    /// How the bucket is addressed.
+    pub path_style: PathStyle,
+    /// Parts in flight at once.
+    pub part_concurrency: usize,
+    /// Whose keys open the store.
+    pub auth: Auth,
+    /// Keys set by `pgbackup:auth`.
+    pub own_keys: Option<OwnKeys>,
+    /// How long a replaced database stays for `rollback`.
+    pub keep_previous: Duration,
+    /// Whether a restore puts the linked apps into maintenance mode.
+    pub maintenance: bool,
+}
+
+impl Settings {
+    /// Reads a service's settings.
+    ///
+    /// # Errors
+    /// When a stored value can't be read or is not valid.
+    pub fn of(properties: &Properties, service: &ServiceName) -> Result<Self> {
+        Self::resolve(properties, &Subject::Service(service.clone()))
+    }
+
+    /// Reads the settings of a service, or those that hold for all of them.
+    ///
+    /// # Errors
+    /// See [`Self::of`].
+    pub fn resolve(properties: &Properties, subject: &Subject) -> Result<Self> {
+        let settings = Resolver { properties, subject };
+        Ok(Self {
+            destination: settings.get("destination")?,
+            region: settings.get("region")?,
+            endpoint_url: settings.get("endpoint-url")?,
+            path_style: settings.get("path-style")?.unwrap_or_default(),
+            part_concurrency: settings.get::<PartConcurrency>("part-concurrency")?.unwrap_or_default().0,
+            auth: settings.get("auth")?.unwrap_or_default(),
+            own_keys: OwnKeys::read(properties, subject)?,
+            keep_previous: settings.get::<Span>("keep-previous")?.unwrap_or_default().0,
+            maintenance: settings.get::<Switch>("maintenance")?.unwrap_or(Switch::On) == Switch::On,
+        })
+    }
+
+    /// The destination, which must be set by now.
+    ///
+    /// # Errors
+    /// With the command that sets it.
+    pub fn destination(&self, service: &ServiceName) -> Result<&Destination> {
+        Ok(self.destination.as_ref().ok_or_else(|| {
+            Failure::failed(format!("No destination is set for {service}"))
+                .hint(format!("Set it: dokku pgbackup:set {service} destination s3://BUCKET"))
+        })?)
+    }
+}
+
+/// The value in effect: the subject's own, else the global one, else the default; as text, for `report`.
+///
+/// # Errors
+/// When a stored value can't be read.
+pub fn computed(properties: &Properties, subject: &Subject, property: &Property) -> Result<String> {
+    let own = properties.get(subject, property.name)?;
+    let value = match own {
+        Some(value) => Some(value),
+        None => properties.get(&Subject::Global, property.name)?,
+    };
+    Ok(value.unwrap_or_else(|| property.default.to_owned()))
+}
+
+struct Resolver<'a> {
+    properties: &'a Properties,
+    subject: &'a Subject,
+}
+
+impl Resolver<'_> {
+    fn get<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<Option<T>> {
+        for subject in [self.subject, &Subject::Global] {
+            if let Some(value) = self.properties.get(subject, name)? {
+                return match value.parse() {
+                    Ok(value) => Ok(Some(value)),
+                    Err(error) => {
+                        Err(Failure::failed(format!("The property {name} of {subject} is not valid: {error}"))
+                            .hint(format!("Set it anew: dokku pgbackup:set {subject} {name} VALUE"))
+                            .into())
+                    }
+                };
+            }
+        }
+        let default = property(name).map_or("", |property| property.default);
+        Ok(default.parse().ok())
+    }
+}
+
+/// Whose keys open the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Auth {
+    /// Own keys, else the service's, else the default chain.
+    #[default]
+    Auto,
+    /// AWS's default chain: environment, files, instance role.
+    Iam,
+    /// What `postgres:backup-auth` stored.
+    Service,
+    /// What `pgbackup:auth` stored.
+    Own,
+}
+
+impl FromStr for Auth {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "iam" => Ok(Self::Iam),
+            "service" => Ok(Self::Service),
+            "own" => Ok(Self::Own),
+            _ => Err(format!("{text:?} is none of auto, iam, service, own")),
+        }
+    }
+}
+
+/// How the bucket is addressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PathStyle {
+    /// In the path where an endpoint is set, in the host name on AWS.
+    #[default]
+    Auto,
+    /// `https://endpoint/bucket/key`.
+    On,
+    /// `https://bucket.endpoint/key`.
+    Off,
+}
+
+impl PathStyle {
+    /// Whether the bucket stands in the path.
+    pub fn is_on(self, has_endpoint: bool) -> bool {
+        match self {
+            Self::Auto => has_endpoint,
+            Self::On => true,
+            Self::Off => false,
+        }
+    }
+}
+
+impl FromStr for PathStyle {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            _ => {
+                Ok(if text.parse::<Switch>().map_err(|_| format!("{text:?} is none of auto, on, off"))? == Switch::On {
+                    Self::On
+                } else {
+                    Self::Off
+                })
+            }
+        }
+    }
+}
+
+/// On or off; `true` and `false` are understood, as Dokku's own plugins differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Switch {
+    On,
+    Off,
+}
+
+impl FromStr for Switch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "on" | "true" => Ok(Self::On),
+            "off" | "false" => Ok(Self::Off),
+            _ => Err(format!("{text:?} is neither on nor off")),
+        }
+    }
+}
+
+/// A region's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Region(String);
+
+impl Region {
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Region {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if text.is_empty() || text.len() > 64 || !text.chars().all(allowed) {
+            return Err(format!("{text:?} is not the name of a region, which looks like eu-central-1"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// An S3-compatible store's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointUrl(String);
+
+impl EndpointUrl {
+    /// The URL, without a slash at its end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for EndpointUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let Some(rest) = rest else {
+            return Err(format!("{text:?} is not a URL, which begins with https:// or http://"));
+        };
+        let host = rest.split('/').next().unwrap_or_default();
+        if host.contains('@') {
+            return Err("the URL has keys in it, which belong into dokku pgbackup:auth".to_owned());
+        }
+        let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#' | '"' | '\\' | '<' | '>');
+        if host.is_empty() || host.starts_with(':') || rest.contains(bad) {
+            return Err(format!("{text:?} is not the address of a store, which looks like https://host:port"));
+        }
+        Ok(Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+/// A length of time as a user writes it: `90m`, `48h`, `7d`, `2w`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span(pub Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a duration, which looks like 90m, 48h or 7d");
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let seconds = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            "d" => 86_400,
+            "w" => 604_800,
+            _ => return Err(wrong()),
+        };
+        // A hundred years: longer can only be a slip, and arithmetic with it must not overflow.
+        number
+            .checked_mul(seconds)
+            .filter(|total| *total <= 3_155_760_000)
+            .map(|total| Self(Duration::from_secs(total)))
+            .ok_or_else(wrong)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct PartConcurrency(usize);
+
+impl Default for PartConcurrency {
+    fn default() -> Self {
+        Self(4)
+    }
+}
+
+impl FromStr for PartConcurrency {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<u32>()
+            .ok()
+            .filter(|number| (1..=MOST_PARTS).contains(number))
+            .map(|number| Self(number as usize))
+            .ok_or_else(|| format!("{text:?} is not a number from 1 to {MOST_PARTS}"))
+    }
+}
+
+/// Keys of a store that belong to pgbackup alone.
+#[derive(Debug, Clone)]
+pub struct OwnKeys {
+    /// The key's id, which is no secret.
+    pub access_key_id: String,
+    /// The secret to it.
+    pub secret_access_key: Secret,
+}
+
+impl OwnKeys {
+    /// Reads them: both of the subject, else both of `--global`. A pair is never mixed from two subjects.
+    ///
+    /// # Errors
+    /// When they can't be read, or one of a pair is missing.
+    pub fn read(properties: &Properties, subject: &Subject) -> Result<Option<Self>> {
+        for subject in [subject, &Subject::Global] {
+            match (properties.get(subject, ACCESS_KEY_ID)?, properties.get(subject, SECRET_ACCESS_KEY)?) {
+                (None, None) => {}
+                (Some(access_key_id), Some(secret)) => {
+                    return Ok(Some(Self { access_key_id, secret_access_key: Secret::new(secret) }));
+                }
+                _ => {
+                    return Err(Failure::failed(format!("Of the keys of {subject} one half is missing"))
+                        .hint(format!("Set them anew: dokku pgbackup:auth {subject} ACCESS_KEY_ID"))
+                        .into());
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Stores them.
+    ///
+    /// # Errors
+    /// When they can't be written.
+    pub fn write(&self, properties: &Properties, subject: &Subject) -> Result<()> {
+        properties.set(subject, SECRET_ACCESS_KEY, self.secret_access_key.reveal())?;
+        properties.set(subject, ACCESS_KEY_ID, &self.access_key_id)
+    }
+
+    /// Forgets them; returns whether there were any.
+    ///
+    /// # Errors
+    /// When they can't be removed.
+    pub fn clear(properties: &Properties, subject: &Subject) -> Result<bool> {
+        let secret = properties.unset(subject, SECRET_ACCESS_KEY)?;
+        Ok(properties.unset(subject, ACCESS_KEY_ID)? || secret)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn properties() -> (tempfile::TempDir, Properties) {
+        let folder = tempfile::tempdir().unwrap();
+        let properties = Properties::new(folder.path());
+        (folder, properties)
+    }
+
+    #[test]
+    fn names_are_sorted_and_defaults_are_valid() {
+        let names: Vec<_> = PROPERTIES.iter().map(|property| property.name).collect();
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        assert_eq!(names, sorted);
+        for property in PROPERTIES {
+            assert!(property.default.is_empty() || property.check(property.default).is_ok(), "{}", property.name);
+        }
+    }
+
+    #[test]
+    fn resolves_own_then_global_then_default() {
+        let (_folder, properties) = properties();
+        let service: ServiceName = "prod".parse().unwrap();
+        let settings = Settings::of(&properties, &service).unwrap();
+        assert_eq!(settings.destination, None);
+        assert_eq!(settings.keep_previous, Duration::from_hours(48));
+        assert!(settings.maintenance);
+        assert_eq!(settings.part_concurrency, 4);
+        properties.set(&Subject::Global, "destination", "s3://global").unwrap();
+        properties.set(&Subject::Global, "maintenance", "off").unwrap();
+        properties.set(&Subject::Service(service.clone()), "destination", "s3://own/a").unwrap();
+        let settings = Settings::of(&properties, &service).unwrap();
+        assert_eq!(settings.destination(&service).unwrap().to_string(), "s3://own/a");
+        assert!(!settings.maintenance);
+        assert_eq!(computed(&properties, &Subject::Global, property("destination").unwrap()).unwrap(), "s3://global");
+    }
+
+    #[test]
+    fn a_file_edited_by_hand_is_checked_too() {
+        let (_folder, properties) = properties();
+        properties.set(&Subject::Global, "keep-previous", "forever").unwrap();
+        let error = Settings::of(&properties, &"prod".parse().unwrap()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            r#"The property keep-previous of --global is not valid: "forever" is not a duration, which looks like 90m, 48h or 7d"#
+        );
+    }
+
+    #[test]
+    fn keys_are_never_mixed_from_two_subjects() {
+        let (_folder, properties) = properties();
+        let prod = Subject::Service("prod".parse().unwrap());
+        let keys = OwnKeys { access_key_id: "GLOBAL".to_owned(), secret_access_key: Secret::new("s") };
+        keys.write(&properties, &Subject::Global).unwrap();
+        assert_eq!(OwnKeys::read(&properties, &prod).unwrap().unwrap().access_key_id, "GLOBAL");
+        properties.set(&prod, ACCESS_KEY_ID, "OWN").unwrap();
+        assert!(OwnKeys::read(&properties, &prod).is_err());
+        assert!(OwnKeys::clear(&properties, &prod).unwrap());
+        assert!(OwnKeys::read(&properties, &prod).unwrap().is_some());
+    }
+
+    #[test]
+    fn durations() {
+        for (text, seconds) in [("90s", 90), ("90m", 5400), ("48h", 172_800), ("7d", 604_800), ("2w", 1_209_600)] {
+            assert_eq!(text.parse::<Span>().unwrap().0.as_secs(), seconds);
+        }
+        for bad in ["", "h", "48", "-1h", "1.5h", "48 h", "99999999999w", "1y", "é"] {
+            assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn endpoints() {
+        assert_eq!("http://127.0.0.1:8333/".parse::<EndpointUrl>().unwrap().as_str(), "http://127.0.0.1:8333");
+        for bad in
+            ["", "minio:9000", "https://", "https://key:secret@host", "https://a b", "https://host?x", "https://:9"]
+        {
+            assert!(bad.parse::<EndpointUrl>().is_err(), "{bad}");
+        }
+    }
+}
