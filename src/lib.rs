@@ -6,6 +6,7 @@
 pub mod docker;
 pub mod dokku;
 pub mod service;
+pub mod settings;
 
 pub mod store;
 
@@ -15,6 +16,9 @@ pub mod durable;
 pub mod history;
 pub mod journal;
 pub mod lock;
+
+pub mod commands;
+pub mod ui;
 
 pub mod error;
 pub mod interrupt;

@@ -1,0 +1,111 @@
+//! Questions to the user: the word that confirms something dangerous, and secrets that don't show while typed.
+//!
+//! A question is only asked of a person: where standard input is no terminal (cron, ssh without `-t`, a dump coming in), a
+//! confirmation is refused and the way around it named. Nothing is ever confirmed by silence.
+
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
+
+use anyhow::{Context, Result};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
+use crate::error::Failure;
+use crate::secret::Secret;
+use crate::ui::Ui;
+
+/// No key is longer; more means that something else was piped in.
+const LONGEST_SECRET: u64 = 4096;
+
+impl Ui {
+    /// Asks the user to type a word (the service's name) before something dangerous is done.
+    ///
+    /// # Errors
+    /// A [`Failure`] when the word is another one, or when there is no terminal to ask at.
+    pub fn confirm(&self, warning: &str, word: &str) -> Result<()> {
+        if !io::stdin().is_terminal() {
+            return Err(Failure::failed(format!("{warning}, and there is no terminal to ask for a confirmation"))
+                .hint("Add --force to go ahead without being asked")
+                .hint("Over ssh, ssh -t brings a terminal")
+                .into());
+        }
+        self.warn("WARNING: Potentially Destructive Action");
+        self.warn(warning);
+        self.warn(format!("To proceed, type \"{word}\""));
+        let mut error_output = io::stderr();
+        let _ = write!(error_output, "> ");
+        let _ = error_output.flush();
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer).context("Reading the confirmation")?;
+        if answer.trim() == word {
+            return Ok(());
+        }
+        Err(Failure::failed(format!("Confirmation did not match {word}, nothing was done")).into())
+    }
+
+    /// Reads a secret: typed without being shown, or the first line of what is piped in.
+    ///
+    /// # Errors
+    /// A [`Failure`] when there is none.
+    pub fn secret(&self, name: &str) -> Result<Secret> {
+        let stdin = io::stdin();
+        let text = if stdin.is_terminal() {
+            let mut error_output = io::stderr();
+            let _ = write!(error_output, "{name}: ");
+            let _ = error_output.flush();
+            let hidden = Hidden::begin(&stdin)?;
+            let read = first_line(&mut stdin.lock());
+            drop(hidden);
+            let _ = writeln!(error_output);
+            read
+        } else {
+            first_line(&mut stdin.lock())
+        }
+        .with_context(|| format!("Reading the {name}"))?;
+        if text.is_empty() {
+            return Err(Failure::usage(format!("Please give the {name} on standard input")).into());
+        }
+        if text.chars().any(|c| c.is_control() || c == ' ') {
+            return Err(Failure::usage(format!("The {name} has blanks or control characters in it")).into());
+        }
+        Ok(Secret::new(text))
+    }
+}
+
+fn first_line(input: &mut impl BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    input.take(LONGEST_SECRET).read_line(&mut line)?;
+    Ok(line.trim().to_owned())
+}
+
+/// A terminal that doesn't show what is typed, until it is dropped.
+struct Hidden<'a> {
+    stdin: &'a io::Stdin,
+    before: rustix::termios::Termios,
+}
+
+impl<'a> Hidden<'a> {
+    fn begin(stdin: &'a io::Stdin) -> Result<Self> {
+        let before = tcgetattr(stdin.as_fd()).context("Asking the terminal for its settings")?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(stdin.as_fd(), OptionalActions::Flush, &hidden).context("Hiding what is typed")?;
+        Ok(Self { stdin, before })
+    }
+}
+
+impl Drop for Hidden<'_> {
+    fn drop(&mut self) {
+        let _ = tcsetattr(self.stdin.as_fd(), OptionalActions::Now, &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_the_first_line() {
+        assert_eq!(first_line(&mut "abc\r\nmore".as_bytes()).unwrap(), "abc");
+        assert_eq!(first_line(&mut "".as_bytes()).unwrap(), "");
+    }
+}
