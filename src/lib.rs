@@ -8,6 +8,8 @@ pub mod dokku;
 pub mod service;
 pub mod settings;
 
+pub mod custom_format;
+
 pub mod store;
 
 pub mod manifest;
