@@ -10,6 +10,8 @@ pub mod settings;
 
 pub mod custom_format;
 
+pub mod archive;
+
 pub mod store;
 
 pub mod manifest;
