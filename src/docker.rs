@@ -6,7 +6,7 @@
 //! docker client, the program is killed. Arguments are never part of the shell's text.
 
 use std::ffi::OsStr;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -18,8 +18,9 @@ use serde::Deserialize;
 /// Lines of a child's stderr that are kept for its error.
 const KEPT_LINES: usize = 12;
 
-/// Runs `"$@"` with its own stdin closed, and kills it when ours ends. `3` is our stdin: a background job's is /dev/null.
-const HELD: &str = r#"exec 3<&0; "$@" </dev/null & child=$!; { cat <&3 >/dev/null; kill -9 $child 2>/dev/null; } & watch=$!; wait $child; status=$?; kill $watch 2>/dev/null; exit $status"#;
+/// Runs `"$@"` with nothing to read, and kills it when our own input ends. A background job's input is /dev/null, so ours is
+/// kept as 3; the watcher gives up its outputs, or docker would wait for it when the program is done.
+const HELD: &str = r#"exec 3<&0; "$@" </dev/null 3<&- & child=$!; { cat <&3; kill -9 $child; } >/dev/null 2>&1 & watch=$!; wait $child; status=$?; kill $watch 2>/dev/null; exit $status"#;
 
 /// The docker command line.
 #[derive(Debug, Clone)]
@@ -59,6 +60,8 @@ impl Docker {
         #[expect(clippy::disallowed_methods, reason = "this is the one place")]
         let mut command = Command::new(&self.program);
         command.args(arguments);
+        // Ctrl-C at a terminal reaches every process of the group: the client must live until *we* end it.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command
     }
 
@@ -245,14 +248,6 @@ fn last_words(stderr: ChildStderr) -> Vec<String> {
         kept.push_back(line.chars().take(500).collect());
     }
     kept.into()
-}
-
-/// Writes to a program's input and takes its death for what it is: the program's own error is the one to show.
-///
-/// # Errors
-/// Of kind `BrokenPipe` when the program has ended.
-pub fn feed(stdin: &mut ChildStdin, bytes: &[u8]) -> io::Result<()> {
-    stdin.write_all(bytes)
 }
 
 /// Runs another plugin's subcommand file as Dokku does and returns what it prints. It is never the `dokku` program: Dokku

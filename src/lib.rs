@@ -9,12 +9,14 @@ pub mod service;
 pub mod settings;
 
 pub mod custom_format;
+pub mod database;
 
 pub mod archive;
 
 pub mod store;
 
 pub mod manifest;
+pub mod verification;
 
 pub mod durable;
 pub mod history;

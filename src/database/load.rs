@@ -1,0 +1,207 @@
+//! Loading a dump into a staging database: one stream for schema and rows, then indexes and constraints side by side.
+//!
+//! `pg_restore -j` wants a file it can seek in, and we have a stream and no scratch disk. But indexes and constraints need only the
+//! archive's table of contents, which stands at its front: so the stream goes once through `pg_restore` for pre-data and data, and the
+//! few bytes of the table of contents are then put into the container for `pg_restore -j --section=post-data`.
+//! The staging database is nobody else's, so the first error ends it: nothing is ever "ignored on restore".
+
+use std::io::{ErrorKind, Read, Write};
+
+use anyhow::{Context, Result, anyhow, bail};
+use postgres::Client;
+
+use crate::custom_format::{Contents, Tally, Toc};
+use crate::database::{APPLICATION, conninfo, session, words};
+use crate::docker::{Docker, Input};
+use crate::error::Failure;
+use crate::interrupt;
+use crate::service::RunningService;
+
+/// Bytes moved at once.
+const BUFFER: usize = 256 * 1024;
+/// Index builds side by side: more would take the server's memory from the application.
+const JOBS: usize = 4;
+/// The staging database can be loaded again: its rows needn't be on disk at each commit. The checkpoint before the swap sees to that.
+const OPTIONS: &str = "-c synchronous_commit=off -c maintenance_work_mem=128MB -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
+
+/// Refuses a dump that this server can't take, before anything is created.
+///
+/// # Errors
+/// A [`Failure`] that names what doesn't fit.
+pub fn check_fits(toc: &Toc, client: &mut Client, service: &RunningService) -> Result<()> {
+    let here = session::version_number(client)? / 10_000;
+    let name = &service.service.name;
+    for (what, version) in [("PostgreSQL", toc.server_version()), ("pg_dump", toc.dump_version())] {
+        let major = version.split(|c: char| !c.is_ascii_digit()).find_map(|digits| digits.parse::<i32>().ok());
+        if major.is_some_and(|major| major > here) {
+            return Err(Failure::failed(format!(
+                "The backup was made with {what} {version}, but {name} runs PostgreSQL {here}"
+            ))
+            .hint(format!(
+                "Restore it into a newer service, made with: dokku postgres:create <name> --image-version {}",
+                major.unwrap_or_default()
+            ))
+            .into());
+        }
+    }
+    let missing = missing_extensions(toc, client)?;
+    if !missing.is_empty() {
+        return Err(Failure::failed(format!("The image of {name} has no extension {}, which the backup needs", missing.join(", ")))
+            .hint(format!("Restore it into a service with the image it was made on: dokku postgres:create <name> --image <image> ({name} runs {})", service.image))
+            .into());
+    }
+    Ok(())
+}
+
+fn missing_extensions(toc: &Toc, client: &mut Client) -> Result<Vec<String>> {
+    let wanted: Vec<String> = toc
+        .entries()
+        .filter(|entry| entry.description == b"EXTENSION")
+        .map(|entry| String::from_utf8_lossy(entry.tag).into_owned())
+        .collect();
+    let rows = client
+        .query(
+            "SELECT w FROM pg_catalog.unnest($1::pg_catalog.text[]) w WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_available_extensions a WHERE a.name = w)",
+            &[&wanted],
+        )
+        .map_err(|error| anyhow!("{}", words(&error)))?;
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+}
+
+/// Roles that own something in the dump.
+pub fn owners(toc: &Toc) -> Vec<String> {
+    let mut owners: Vec<String> = toc
+        .entries()
+        .filter_map(|entry| entry.owner)
+        .filter(|owner| !owner.is_empty())
+        .map(|owner| String::from_utf8_lossy(owner).into_owned())
+        .collect();
+    owners.sort_unstable();
+    owners.dedup();
+    owners
+}
+
+/// Loads schema and rows. `rest` is the dump behind its table of contents; it is read to its end. Returns what was in it.
+///
+/// # Errors
+/// With pg_restore's words, or when the dump is damaged or cut off.
+pub fn schema_and_rows(
+    docker: &Docker,
+    service: &RunningService,
+    database: &str,
+    toc: &Toc,
+    rest: &mut dyn Read,
+) -> Result<Contents> {
+    let target = conninfo(database);
+    let arguments = ["pg_restore", "--section=pre-data", "--section=data", "--exit-on-error", "--no-password", &target];
+    let mut pg_restore = docker.exec(&service.service.container, &arguments, &environment(service), Input::Piped)?;
+    drop(pg_restore.stdout()?);
+    let mut input = pg_restore.stdin()?;
+    let mut tally = Tally::new(toc);
+    let mut listening = write_unless_closed(&mut input, toc.bytes())?;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        interrupt::check()?;
+        let read = rest.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        let bytes = buffer.get(..read).unwrap_or_default();
+        tally.feed(bytes).context("The dump in the backup is damaged")?;
+        if listening {
+            listening = write_unless_closed(&mut input, bytes)?;
+        }
+        if !listening {
+            // pg_restore has ended before its input did: it has something to say.
+            break;
+        }
+    }
+    let walked = if listening { Some(tally.finish()) } else { None };
+    drop(input);
+    pg_restore.finish().map_err(explain)?;
+    match walked {
+        Some(contents) => contents.context("The dump in the backup is cut off"),
+        None => bail!("pg_restore stopped reading before the dump's end"),
+    }
+}
+
+/// Whether the program still listens.
+fn write_unless_closed(input: &mut impl Write, bytes: &[u8]) -> Result<bool> {
+    match input.write_all(bytes) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("writing to pg_restore"),
+    }
+}
+
+/// Builds indexes, constraints, triggers and the like, several at a time.
+///
+/// # Errors
+/// With pg_restore's words.
+pub fn indexes_and_constraints(docker: &Docker, service: &RunningService, database: &str, toc: &Toc) -> Result<()> {
+    let container = &service.service.container;
+    let target = conninfo(database);
+    let contents = ContainerFile::write(docker, container, toc.bytes())?;
+    let jobs = format!("--jobs={}", std::thread::available_parallelism().map_or(1, usize::from).clamp(1, JOBS));
+    let arguments =
+        ["pg_restore", "--section=post-data", "--exit-on-error", "--no-password", &jobs, &target, &contents.path];
+    let mut pg_restore = docker.exec(container, &arguments, &environment(service), Input::Held)?;
+    let mut output = pg_restore.stdout()?;
+    let mut ignored = [0; 512];
+    while output.read(&mut ignored)? > 0 {
+        interrupt::check()?;
+    }
+    pg_restore.finish().map_err(explain)
+}
+
+/// Gives the planner its statistics, so that the application is as fast as before from its first query.
+///
+/// # Errors
+/// In PostgreSQL's words.
+pub fn analyze(service: &RunningService, database: &str) -> Result<()> {
+    session::connect(service, database)?.batch_execute("ANALYZE").map_err(|error| anyhow!("ANALYZE: {}", words(&error)))
+}
+
+fn environment(service: &RunningService) -> [(&'static str, &str); 3] {
+    [("PGPASSWORD", service.service.password.reveal()), ("PGAPPNAME", APPLICATION), ("PGOPTIONS", OPTIONS)]
+}
+
+/// Adds what a user can do about the errors of pg_restore that they will meet.
+fn explain(error: anyhow::Error) -> anyhow::Error {
+    let text = error.to_string();
+    if text.contains("No space left on device") || text.contains("could not extend file") {
+        return Failure::failed("The disk of the service's data is full")
+            .hint("Free some space and run the restore again; the live database was not touched")
+            .because(error)
+            .into();
+    }
+    error
+}
+
+/// A small file in the container, for the user we run as there alone; removed when this is dropped.
+struct ContainerFile<'a> {
+    docker: &'a Docker,
+    container: &'a str,
+    path: String,
+}
+
+impl<'a> ContainerFile<'a> {
+    fn write(docker: &'a Docker, container: &'a str, bytes: &[u8]) -> Result<Self> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(|error| anyhow!("no random numbers: {error}"))?;
+        let file = Self { docker, container, path: format!("/tmp/pgbackup-{:016x}.toc", u64::from_le_bytes(random)) };
+        let arguments = ["sh", "-c", r#"umask 077 && exec cat >"$1""#, "sh", &file.path];
+        let mut cat = docker.exec(container, &arguments, &[], Input::Piped)?;
+        let mut input = cat.stdin()?;
+        let written = write_unless_closed(&mut input, bytes)?;
+        drop(input);
+        cat.finish().context("Can't write the dump's table of contents into the container")?;
+        if written { Ok(file) } else { bail!("Can't write the dump's table of contents into the container") }
+    }
+}
+
+impl Drop for ContainerFile<'_> {
+    fn drop(&mut self) {
+        let _ = self.docker.exec_output(self.container, &["rm", "-f", &self.path]);
+    }
+}

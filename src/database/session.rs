@@ -1,0 +1,83 @@
+//! A session on the service's server, straight to the container's address.
+//!
+//! Settings that a role, the database or the server may carry (timeouts, search path, row security) are set aside first:
+//! what we read must not depend on them.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use postgres::{Client, Config, NoTls};
+
+use crate::database::{APPLICATION, words};
+use crate::service::RunningService;
+
+/// The port inside the container; dokku-postgres never changes it.
+pub const PORT: u16 = 5432;
+/// A server on the same host answers at once or is not there.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What every session sets aside, as pg_dump does it.
+pub const PLAIN_SETTINGS: &str = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+     SET row_security = off; SET search_path = ''; SET synchronize_seqscans = off; SET datestyle = ISO; \
+     SET intervalstyle = postgres; SET extra_float_digits = 3; SET quote_all_identifiers = off";
+
+/// Opens a session of the super user on one of the service's databases.
+///
+/// # Errors
+/// In PostgreSQL's words, with the database's name.
+pub fn connect(service: &RunningService, database: &str) -> Result<Client> {
+    let mut client = Config::new()
+        .host(&service.address.to_string())
+        .port(PORT)
+        .user("postgres")
+        .password(service.service.password.reveal())
+        .dbname(database)
+        .application_name(APPLICATION)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .keepalives_idle(Duration::from_mins(1))
+        .connect(NoTls)
+        .map_err(|error| {
+            anyhow!("Can't connect to the database {database} of {}: {}", service.service.name, words(&error))
+        })?;
+    client.batch_execute(PLAIN_SETTINGS).map_err(|error| anyhow!("{}", words(&error)))?;
+    if version_number(&mut client)? >= 170_000 {
+        client.batch_execute("SET transaction_timeout = 0").map_err(|error| anyhow!("{}", words(&error)))?;
+    }
+    Ok(client)
+}
+
+/// Opens a session on a database that is not the service's own, for statements about databases.
+///
+/// # Errors
+/// When neither `postgres` nor `template1` lets us in.
+pub fn connect_beside(service: &RunningService) -> Result<Client> {
+    let beside = if service.service.database == "postgres" { "template1" } else { "postgres" };
+    connect(service, beside)
+}
+
+/// `server_version_num`: 150018 for 15.18.
+///
+/// # Errors
+/// When the session is gone.
+pub fn version_number(client: &mut Client) -> Result<i32> {
+    let row = client
+        .query_one("SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4", &[])
+        .map_err(|e| anyhow!("{}", words(&e)))?;
+    Ok(row.try_get(0)?)
+}
+
+/// Ends what a run of ours that died has left on the server: its sessions hold locks and snapshots. Only to be called while
+/// the service's lock is held. Returns how many there were.
+///
+/// # Errors
+/// When the server refuses.
+pub fn end_leftovers(service: &RunningService) -> Result<u64> {
+    let mut client = connect_beside(service)?;
+    client
+        .execute(
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
+             WHERE pid <> pg_catalog.pg_backend_pid() AND application_name LIKE 'pgbackup%' AND application_name <> 'pgbackup query'",
+            &[],
+        )
+        .map_err(|error| anyhow!("{}", words(&error)))
+}

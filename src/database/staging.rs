@@ -1,0 +1,365 @@
+//! Databases beside the live one: the staging database of a restore, the one that a restore replaced, the one of a drill.
+//!
+//! Each carries a comment that says what it is, whose, and until when, so that the server alone tells what is unfinished, even when
+//! everything on the host's disk was lost.
+
+use anyhow::{Context, Result, anyhow};
+use jiff::Timestamp;
+use postgres::Client;
+use postgres::error::SqlState;
+use serde::{Deserialize, Serialize};
+
+use crate::database::description::PLACEHOLDER;
+use crate::database::{literal, quote, session, words};
+use crate::manifest::DatabaseDescription;
+use crate::service::RunningService;
+use crate::service::name::ServiceName;
+
+/// PostgreSQL cuts longer names off.
+const LONGEST_NAME: usize = 63;
+/// What the comment on such a database begins with.
+const MARK: &str = "pgbackup ";
+
+/// What a database beside the live one is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// Being loaded, to take the live one's place.
+    Staging,
+    /// Replaced by a restore; kept for `rollback`.
+    Previous,
+    /// Loaded to be compared, then dropped.
+    Drill,
+}
+
+/// The comment on a database beside the live one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The service it belongs to.
+    pub service: ServiceName,
+    /// The backup it was loaded from, or was replaced by.
+    pub key: String,
+    /// Since when it is what it is.
+    pub since: Timestamp,
+    /// Until when it is kept (previous ones).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Kept on purpose, complete and verified, for `restore:commit`.
+    #[serde(default)]
+    pub kept: bool,
+    /// The comment that the database itself has, or will have under the live name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// A database beside the live one.
+#[derive(Debug, Clone)]
+pub struct Beside {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub marker: Marker,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+impl Purpose {
+    /// A name for a database of this purpose that belongs to `database`.
+    pub fn name_for(self, database: &str, now: Timestamp) -> String {
+        let what = match self {
+            Self::Staging => "staging",
+            Self::Previous => "previous",
+            Self::Drill => "drill",
+        };
+        let full = format!("pgbackup_{what}_{}_{database}", now.strftime("%Y%m%d%H%M%S"));
+        let end = (0..=LONGEST_NAME.min(full.len())).rev().find(|at| full.is_char_boundary(*at)).unwrap_or_default();
+        full.get(..end).unwrap_or_default().to_owned()
+    }
+}
+
+/// The databases beside the live one that belong to a service, oldest first.
+///
+/// # Errors
+/// When the server refuses.
+pub fn list(client: &mut Client, service: &ServiceName) -> Result<Vec<Beside>> {
+    let rows = client
+        .query(
+            "SELECT datname::pg_catalog.text, pg_catalog.shobj_description(oid, 'pg_database'), pg_catalog.pg_database_size(oid) \
+             FROM pg_catalog.pg_database WHERE datname LIKE 'pgbackup\\_%' AND datconnlimit <> -2",
+            &[],
+        )
+        .map_err(|error| anyhow!("{}", words(&error)))?;
+    let mut beside = Vec::new();
+    for row in rows {
+        let comment: Option<String> = row.try_get(1)?;
+        let marker = comment
+            .as_deref()
+            .and_then(|text| text.strip_prefix(MARK))
+            .and_then(|text| serde_json::from_str::<Marker>(text).ok());
+        if let Some(marker) = marker.filter(|marker| marker.service == *service) {
+            let bytes: i64 = row.try_get(2)?;
+            beside.push(Beside { name: row.try_get(0)?, marker, bytes: u64::try_from(bytes).unwrap_or_default() });
+        }
+    }
+    beside.sort_by_key(|database| database.marker.since);
+    Ok(beside)
+}
+
+/// Makes an empty database like the described one, marked. On failure nothing is left.
+///
+/// # Errors
+/// In PostgreSQL's words: a collation or encoding that this server doesn't have, a full disk.
+pub fn create(
+    client: &mut Client,
+    name: &str,
+    like: &DatabaseDescription,
+    version_number: i32,
+    marker: &Marker,
+) -> Result<()> {
+    client
+        .batch_execute(&create_statement(name, like, version_number))
+        .map_err(|error| anyhow!("{}", words(&error)))
+        .with_context(|| format!("Can't create the database {name}"))?;
+    if let Err(error) = mark(client, name, marker) {
+        let _ = drop_database(client, name);
+        return Err(error);
+    }
+    Ok(())
+}
+
+fn create_statement(name: &str, like: &DatabaseDescription, version_number: i32) -> String {
+    let mut statement = format!(
+        "CREATE DATABASE {} TEMPLATE template0 OWNER {} ENCODING {} LC_COLLATE {} LC_CTYPE {}",
+        quote(name),
+        quote(&like.owner),
+        literal(&like.encoding),
+        literal(&like.collate),
+        literal(&like.ctype)
+    );
+    let mut add = |option: &str, value: &str| {
+        statement.push(' ');
+        statement.push_str(option);
+        statement.push(' ');
+        statement.push_str(literal(value).trim_start());
+    };
+    match (like.locale_provider.as_str(), &like.locale) {
+        ("i", Some(locale)) if version_number >= 150_000 => {
+            add("LOCALE_PROVIDER", "icu");
+            add("ICU_LOCALE", locale);
+            if let Some(rules) = like.icu_rules.as_deref().filter(|_| version_number >= 160_000) {
+                add("ICU_RULES", rules);
+            }
+        }
+        ("b", Some(locale)) if version_number >= 170_000 => {
+            add("LOCALE_PROVIDER", "builtin");
+            add("BUILTIN_LOCALE", locale);
+        }
+        _ if version_number >= 150_000 => add("LOCALE_PROVIDER", "libc"),
+        _ => {}
+    }
+    statement
+}
+
+/// Sets the comment that says what a database is.
+///
+/// # Errors
+/// When the server refuses.
+pub fn mark(client: &mut Client, name: &str, marker: &Marker) -> Result<()> {
+    client.batch_execute(&marker.statement(name)?).map_err(|error| anyhow!("{}", words(&error)))
+}
+
+/// The statement that sets a database's comment.
+pub fn comment_statement(name: &str, comment: Option<&str>) -> String {
+    format!("COMMENT ON DATABASE {} IS {}", quote(name), comment.map_or_else(|| "NULL".to_owned(), literal))
+}
+
+impl Marker {
+    /// The statement that puts this mark on a database.
+    ///
+    /// # Errors
+    /// Practically never: all of it is text.
+    pub fn statement(&self, name: &str) -> Result<String> {
+        Ok(comment_statement(name, Some(&format!("{MARK}{}", serde_json::to_string(self)?))))
+    }
+}
+
+/// Brings back the database's grants, settings and connection limit.
+///
+/// # Errors
+/// In PostgreSQL's words, with the statement.
+pub fn apply(client: &mut Client, name: &str, description: &DatabaseDescription) -> Result<()> {
+    for statement in &description.statements {
+        let statement = statement.replace(PLACEHOLDER, &quote(name));
+        client.batch_execute(&statement).map_err(|error| anyhow!("{}: {}", statement, words(&error)))?;
+    }
+    client
+        .batch_execute(&format!("ALTER DATABASE {} CONNECTION LIMIT {}", quote(name), description.connection_limit))
+        .map_err(|error| anyhow!("{}", words(&error)))
+}
+
+/// Drops a database and whoever is connected to it. One that doesn't exist counts as dropped.
+///
+/// # Errors
+/// When the server refuses.
+pub fn drop_database(client: &mut Client, name: &str) -> Result<()> {
+    let force = if session::version_number(client)? >= 130_000 { " WITH (FORCE)" } else { "" };
+    if force.is_empty() {
+        client
+            .execute(
+                "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname = $1",
+                &[&name],
+            )
+            .map_err(|error| anyhow!("{}", words(&error)))?;
+    }
+    match client.batch_execute(&format!("DROP DATABASE {}{force}", quote(name))) {
+        Err(error) if error.code() != Some(&SqlState::UNDEFINED_DATABASE) => {
+            Err(anyhow!("{}", words(&error))).with_context(|| format!("Can't drop the database {name}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Roles that a restore had to make because the server doesn't have them. They can't log in and own nothing elsewhere; until
+/// [`keep`](Self::keep) they are taken away again when this is dropped.
+pub struct MissingRoles<'a> {
+    service: &'a RunningService,
+    made: Vec<String>,
+}
+
+impl<'a> MissingRoles<'a> {
+    /// Makes those of `wanted` that don't exist.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn make(service: &'a RunningService, wanted: &[String]) -> Result<Self> {
+        let mut client = session::connect_beside(service)?;
+        let mut missing = Self { service, made: Vec::new() };
+        for role in wanted {
+            let known = client
+                .query_opt("SELECT FROM pg_catalog.pg_roles WHERE rolname = $1", &[role])
+                .map_err(|error| anyhow!("{}", words(&error)))?;
+            if known.is_none() {
+                client
+                    .batch_execute(&format!("CREATE ROLE {} NOLOGIN", quote(role)))
+                    .map_err(|error| anyhow!("Can't create the role {role}: {}", words(&error)))?;
+                missing.made.push(role.clone());
+            }
+        }
+        Ok(missing)
+    }
+
+    /// The restore went well: they stay. Returns their names.
+    pub fn keep(mut self) -> Vec<String> {
+        std::mem::take(&mut self.made)
+    }
+}
+
+impl Drop for MissingRoles<'_> {
+    fn drop(&mut self) {
+        if self.made.is_empty() {
+            return;
+        }
+        if let Ok(mut client) = session::connect_beside(self.service) {
+            for role in &self.made {
+                let _ = client.batch_execute(&format!("DROP ROLE IF EXISTS {}", quote(role)));
+            }
+        }
+    }
+}
+
+/// A database that is dropped when this is, unless it is [kept](Self::keep).
+pub struct Temporary<'a> {
+    service: &'a RunningService,
+    name: Option<String>,
+}
+
+impl<'a> Temporary<'a> {
+    /// Creates it, see [`create`].
+    ///
+    /// # Errors
+    /// See [`create`].
+    pub fn create(
+        service: &'a RunningService,
+        name: &str,
+        like: &DatabaseDescription,
+        version_number: i32,
+        marker: &Marker,
+    ) -> Result<Self> {
+        create(&mut session::connect_beside(service)?, name, like, version_number, marker)?;
+        Ok(Self { service, name: Some(name.to_owned()) })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+
+    /// It stays; its name.
+    pub fn keep(mut self) -> String {
+        self.name.take().unwrap_or_default()
+    }
+
+    /// Drops it now and says whether that went well.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn remove(mut self) -> Result<()> {
+        match self.name.take() {
+            Some(name) => drop_database(&mut session::connect_beside(self.service)?, &name),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        if let Some(name) = self.name.take() {
+            // Its mark tells the next run to drop it when this doesn't work out.
+            if let Ok(mut client) = session::connect_beside(self.service) {
+                let _ = drop_database(&mut client, &name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit() {
+        let now = Timestamp::from_second(1_680_519_604).unwrap();
+        assert_eq!(Purpose::Previous.name_for("prod", now), "pgbackup_previous_20230403110004_prod");
+        let long = Purpose::Staging.name_for(&"é".repeat(40), now);
+        assert!(long.len() <= 63 && long.starts_with("pgbackup_staging_20230403110004_é"));
+    }
+
+    #[test]
+    fn a_database_is_made_like_the_other() {
+        let mut like = DatabaseDescription {
+            name: "prod".into(),
+            owner: "postgres".into(),
+            encoding: "UTF8".into(),
+            locale_provider: "i".into(),
+            collate: "en_US.utf8".into(),
+            ctype: "en_US.utf8".into(),
+            locale: Some("de-DE".into()),
+            icu_rules: None,
+            connection_limit: -1,
+            comment: None,
+            statements: vec![],
+            roles: vec![],
+            bytes: 0,
+        };
+        assert_eq!(
+            create_statement("x", &like, 150_018),
+            "CREATE DATABASE \"x\" TEMPLATE template0 OWNER \"postgres\" ENCODING 'UTF8' LC_COLLATE 'en_US.utf8' LC_CTYPE 'en_US.utf8' \
+             LOCALE_PROVIDER 'icu' ICU_LOCALE 'de-DE'"
+        );
+        like.locale_provider = "c".into();
+        assert!(create_statement("x", &like, 180_004).ends_with("LOCALE_PROVIDER 'libc'"));
+        assert!(create_statement("x", &like, 140_000).ends_with("LC_CTYPE 'en_US.utf8'"));
+    }
+}

@@ -1,0 +1,192 @@
+//! The judgement: what a backup's manifest expects against what was found by direct queries. Pure: values in, differences out.
+//!
+//! Only what the manifest knows is compared: a backup of dokku-postgres brings no manifest, and then the rows of its own dump
+//! are what is expected.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::manifest::Fingerprint;
+
+/// One line of the comparison that a user is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TableRows {
+    /// Qualified and quoted name.
+    pub table: String,
+    /// Rows in the backup; absent when the backup has no such table.
+    pub expected: Option<u64>,
+    /// Rows in the restored database; absent when it has no such table.
+    pub found: Option<u64>,
+}
+
+impl TableRows {
+    /// Whether both sides agree.
+    pub fn matches(&self) -> bool {
+        self.expected == self.found
+    }
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// What: a table, a sequence, an extension, a kind of object.
+    pub what: String,
+    /// What the backup says.
+    pub expected: String,
+    /// What is there.
+    pub found: String,
+}
+
+/// The result of a comparison.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verification {
+    /// Every table of either side, in order of name.
+    pub tables: Vec<TableRows>,
+    /// What differs, tables included; empty when all is equal.
+    pub differences: Vec<Difference>,
+    /// How many single values were compared.
+    pub compared: usize,
+}
+
+impl Verification {
+    /// Whether the restored database is what was saved.
+    pub fn passed(&self) -> bool {
+        self.differences.is_empty()
+    }
+
+    /// Rows found in all tables.
+    pub fn rows(&self) -> u64 {
+        self.tables.iter().filter_map(|table| table.found).sum()
+    }
+}
+
+/// How far two sides may be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Rows only: all that a dump without a manifest tells.
+    Rows,
+    /// Everything but versions of extensions and counts of objects that differ between major versions of PostgreSQL.
+    AcrossMajors,
+    /// Everything.
+    Full,
+}
+
+/// Compares.
+pub fn compare(expected: &Fingerprint, found: &Fingerprint, depth: Depth) -> Verification {
+    let names: BTreeSet<&String> = expected.tables.keys().chain(found.tables.keys()).collect();
+    let tables: Vec<TableRows> = names
+        .into_iter()
+        .map(|name| TableRows {
+            table: name.clone(),
+            expected: expected.tables.get(name).copied(),
+            found: found.tables.get(name).copied(),
+        })
+        .collect();
+    let mut differences: Vec<Difference> = tables
+        .iter()
+        .filter(|table| !table.matches())
+        .map(|table| Difference {
+            what: format!("table {}", table.table),
+            expected: table.expected.map_or_else(|| "no such table".to_owned(), |rows| format!("{rows} rows")),
+            found: table.found.map_or_else(|| "no such table".to_owned(), |rows| format!("{rows} rows")),
+        })
+        .collect();
+    let mut compared = tables.len();
+    if depth != Depth::Rows {
+        let text = |sequence: &crate::manifest::Sequence| {
+            format!("{}{}", sequence.value, if sequence.called { "" } else { " (not used yet)" })
+        };
+        compared += maps("sequence", &expected.sequences, &found.sequences, text, &mut differences);
+        let versions = |version: &String| if depth == Depth::Full { version.clone() } else { "installed".to_owned() };
+        compared += maps("extension", &expected.extensions, &found.extensions, versions, &mut differences);
+        if depth == Depth::Full {
+            compared += maps(
+                "number of objects of the kind",
+                &expected.objects,
+                &found.objects,
+                u64::to_string,
+                &mut differences,
+            );
+        }
+        compared += 1;
+        if expected.large_objects != found.large_objects {
+            differences.push(Difference {
+                what: "number of large objects".to_owned(),
+                expected: expected.large_objects.to_string(),
+                found: found.large_objects.to_string(),
+            });
+        }
+    }
+    Verification { tables, differences, compared }
+}
+
+fn maps<V>(
+    what: &str,
+    expected: &BTreeMap<String, V>,
+    found: &BTreeMap<String, V>,
+    text: impl Fn(&V) -> String,
+    differences: &mut Vec<Difference>,
+) -> usize {
+    let names: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
+    for name in &names {
+        let side = |map: &BTreeMap<String, V>| map.get(*name).map_or_else(|| "none".to_owned(), &text);
+        let (expected, found) = (side(expected), side(found));
+        if expected != found {
+            differences.push(Difference { what: format!("{what} {name}"), expected, found });
+        }
+    }
+    names.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Sequence;
+
+    fn sample() -> Fingerprint {
+        Fingerprint {
+            tables: BTreeMap::from([("public.users".to_owned(), 562), ("public.orders".to_owned(), 5000)]),
+            sequences: BTreeMap::from([("public.users_id_seq".to_owned(), Sequence { value: 562, called: true })]),
+            large_objects: 2,
+            extensions: BTreeMap::from([("citext".to_owned(), "1.6".to_owned())]),
+            objects: BTreeMap::from([("index".to_owned(), 3)]),
+        }
+    }
+
+    #[test]
+    fn equal_sides_pass() {
+        let verification = compare(&sample(), &sample(), Depth::Full);
+        assert!(verification.passed());
+        assert_eq!(verification.rows(), 5562);
+        assert_eq!(verification.compared, 6);
+    }
+
+    #[test]
+    fn every_single_break_is_found() {
+        let breaks: [(&str, fn(&mut Fingerprint)); 8] = [
+            ("table public.users", |f| *f.tables.get_mut("public.users").unwrap() -= 1),
+            ("table public.users", |f| drop(f.tables.remove("public.users"))),
+            ("table public.new", |f| drop(f.tables.insert("public.new".to_owned(), 0))),
+            ("sequence public.users_id_seq", |f| f.sequences.get_mut("public.users_id_seq").unwrap().value += 1),
+            ("sequence public.users_id_seq", |f| f.sequences.get_mut("public.users_id_seq").unwrap().called = false),
+            ("extension citext", |f| drop(f.extensions.remove("citext"))),
+            ("number of objects of the kind index", |f| *f.objects.get_mut("index").unwrap() = 2),
+            ("number of large objects", |f| f.large_objects = 1),
+        ];
+        for (what, change) in breaks {
+            let mut found = sample();
+            change(&mut found);
+            let verification = compare(&sample(), &found, Depth::Full);
+            let named: Vec<&str> = verification.differences.iter().map(|difference| difference.what.as_str()).collect();
+            assert_eq!(named, [what]);
+        }
+    }
+
+    #[test]
+    fn rows_alone_can_be_compared() {
+        let expected = Fingerprint { tables: sample().tables, ..Fingerprint::default() };
+        assert!(compare(&expected, &sample(), Depth::Rows).passed());
+        assert!(!compare(&Fingerprint::default(), &sample(), Depth::Rows).passed());
+    }
+}
