@@ -18,6 +18,7 @@ pub mod store;
 pub mod manifest;
 pub mod verification;
 
+pub mod catalog;
 pub mod durable;
 pub mod history;
 pub mod journal;
