@@ -5,9 +5,11 @@
 //! bytes of the object *last*, and a part of an object exists for nobody until [`Upload::complete`] has returned.
 
 pub mod destination;
+pub mod folder;
 pub mod key;
+pub mod s3;
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -75,7 +77,7 @@ pub trait Upload: Send {
     /// Adds bytes behind the head, in order. Blocks while the store is slower than we are: memory is bounded.
     ///
     /// # Errors
-    /// See [`StoreError`]; after an error the upload can only be dropped.
+    /// See [`StoreError`]; after an error the upload can only be aborted or dropped.
     fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
 
     /// Adds the head (exactly as long as planned) and makes the object visible under its name, in one step.
@@ -147,7 +149,42 @@ pub enum StoreError {
         /// Why.
         source: anyhow::Error,
     },
-    /// We were asked to stop.
-    #[error(transparent)]
+    /// We were asked to stop. (Not `transparent`: who looks through the causes must find [`crate::interrupt::Interrupted`].)
+    #[error("stopped on request")]
     Interrupted(#[from] crate::interrupt::Interrupted),
+}
+
+/// For readers: the store's error stays findable behind an [`io::Error`], whose own `source()` skips what it holds.
+#[derive(Debug, thiserror::Error)]
+#[error("reading from the store: {0}")]
+struct WhileReading(#[source] StoreError);
+
+impl From<StoreError> for io::Error {
+    /// The kind is never `ErrorKind::Interrupted`, which `read_exact` and `io::copy` take as "try again".
+    fn from(error: StoreError) -> Self {
+        let kind = match &error {
+            StoreError::NotFound { .. } => io::ErrorKind::NotFound,
+            StoreError::Denied { .. } => io::ErrorKind::PermissionDenied,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, WhileReading(error))
+    }
+}
+
+/// Whether a name may be given to a store: one part of a path, printable, and not hidden. Keys of backups and the names of
+/// their sidecars always are; this is the last door before a name becomes a path or a URL.
+pub(crate) fn check_name(name: &str) -> Result<(), StoreError> {
+    let bad = name.is_empty()
+        || name.len() > 240
+        || name.starts_with('.')
+        || name.contains('/')
+        || name.contains('\\')
+        || name.chars().any(char::is_control);
+    if bad {
+        return Err(StoreError::Failed {
+            action: format!("naming an object {name:?}"),
+            source: anyhow::anyhow!("such a name is not for a store"),
+        });
+    }
+    Ok(())
 }

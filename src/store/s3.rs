@@ -1,0 +1,266 @@
+//! S3 and what speaks its language. The one place with an async runtime: it is small, made when it is first needed, and
+//! nothing async leaves this folder.
+//!
+//! What real failures taught it: a key, bucket or region that is wrong is told before the dump and by its name (not as
+//! "Unable to locate credentials" after an hour, dokku-postgres #209); nothing is visible in the bucket before the store
+//! has confirmed all of it (#274: 111 bytes reported as success); transfers are given up for lack of progress, never for
+//! their length; a role that may only write is enough for a backup.
+//!
+//! [`client`] connects and waits, [`call`] tries again, [`errors`] names what went wrong, [`parts`] and [`dialect`] decide,
+//! [`upload`] and [`download`] move the bytes.
+
+mod call;
+mod client;
+mod dialect;
+mod download;
+mod errors;
+mod parts;
+mod upload;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::EncodingType;
+use jiff::Timestamp;
+
+use self::call::{Act, Patience};
+use self::client::Client;
+use super::{ObjectInfo, Store, StoreError, Stored, Upload, UploadPlan, check_name};
+use crate::secret::Secret;
+
+/// A signed link is valid for seven days at most: S3's own limit.
+const LONGEST_LINK: Duration = Duration::from_hours(7 * 24);
+
+/// Where the keys come from.
+#[derive(Debug, Clone, Default)]
+pub enum Credentials {
+    /// The SDK's default chain: environment, profile, web identity, container, instance role (`IMDSv2`).
+    #[default]
+    Chain,
+    /// These.
+    Static {
+        /// Access key id.
+        access_key: String,
+        /// Secret access key.
+        secret_key: Secret,
+        /// Session token, for temporary keys.
+        session_token: Option<Secret>,
+    },
+}
+
+/// Everything that leads to a bucket. `..Default::default()` for what isn't set.
+#[derive(Debug, Clone, Default)]
+pub struct S3Settings {
+    /// The bucket's name.
+    pub bucket: String,
+    /// What stands before each name, without slashes at the ends; may be empty.
+    pub prefix: String,
+    /// The bucket's region. Without it: what the environment, profile or instance say; without those too, the store is asked.
+    pub region: Option<String>,
+    /// `https://host[:port]` of a store that is not AWS.
+    pub endpoint: Option<String>,
+    /// Whether the bucket stands in the path instead of the host name. Default: in the path, except for AWS.
+    pub path_style: Option<bool>,
+    /// Whether to send CRC-32 checksums, which many stores refuse, instead of Content-MD5. Default: for AWS alone.
+    pub checksums: Option<bool>,
+    /// Where the keys come from.
+    pub credentials: Credentials,
+    /// How many parts are uploaded at once. Default: 3, fewer when parts are large; memory is (this + 2) × part size.
+    pub part_concurrency: Option<usize>,
+    /// How many parts the store takes for one object. Default: 10,000; Scaleway takes 1,000.
+    pub max_parts: Option<u32>,
+}
+
+/// A bucket, or a folder in it.
+pub struct S3Store {
+    client: Arc<Client>,
+}
+
+impl fmt::Debug for S3Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Store").field("destination", &self.client.destination()).finish_non_exhaustive()
+    }
+}
+
+impl S3Store {
+    /// Checks the settings; nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Misconfigured`] when the endpoint is no URL.
+    pub fn open(settings: S3Settings) -> Result<Self, StoreError> {
+        Ok(Self { client: Arc::new(Client::new(settings)?) })
+    }
+}
+
+impl Store for S3Store {
+    fn describe(&self) -> String {
+        self.client.destination()
+    }
+
+    fn upload(&self, name: &str, plan: UploadPlan) -> Result<Box<dyn Upload>, StoreError> {
+        check_name(name)?;
+        Ok(Box::new(upload::S3Upload::begin(Arc::clone(&self.client), name, plan)?))
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        check_name(name)?;
+        let _confirmed: Stored = upload::put(&self.client, name, bytes)?;
+        Ok(())
+    }
+
+    fn head(&self, name: &str) -> Result<ObjectInfo, StoreError> {
+        check_name(name)?;
+        let (bucket, key) = (self.client.bucket(), self.client.key(name));
+        let act = Act::new("looking for", "s3:GetObject", self.client.url(name));
+        let reply =
+            self.client
+                .wait(self.client.call(&act, Patience::INTERACTIVE, None, |s3| {
+                    s3.head_object().bucket(bucket).key(&key).send()
+                }))??;
+        Ok(ObjectInfo {
+            name: name.to_owned(),
+            bytes: size(reply.content_length()),
+            modified: reply.last_modified().and_then(time),
+            class: reply.storage_class().and_then(|class| class_of(class.as_str())),
+        })
+    }
+
+    fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, StoreError> {
+        check_name(name)?;
+        Ok(Box::new(download::S3Reader::open(&self.client, name)?))
+    }
+
+    fn list(&self, start: &str) -> Result<Vec<ObjectInfo>, StoreError> {
+        let (bucket, prefix) = (self.client.bucket(), self.client.key(start));
+        let act = Act::new("listing", "s3:ListBucket", format!("s3://{bucket}"));
+        let mut found = Vec::new();
+        let mut page: Option<String> = None;
+        let mut pages = HashSet::new();
+        loop {
+            let reply = self.client.wait(self.client.call(&act, Patience::INTERACTIVE, None, |s3| {
+                s3.list_objects_v2()
+                    .bucket(bucket)
+                    .prefix(&prefix)
+                    .delimiter("/") // what lies deeper is never ours, and may be a million objects
+                    .encoding_type(EncodingType::Url) // a key with a control character would make bad XML
+                    .set_continuation_token(page.clone())
+                    .send()
+            }))??;
+            let encoded = reply.encoding_type() == Some(&EncodingType::Url);
+            for object in reply.contents() {
+                let Some(key) = object.key() else { continue };
+                let decoded = if encoded { percent_decoded(key) } else { key.to_owned() };
+                // Some stores say that they have encoded, and haven't: such a prefix is right as it stands.
+                let name = self.client.name_of(&decoded).or_else(|| self.client.name_of(key));
+                // Markers of folders, and whatever has no name of its own.
+                let Some(name) = name.filter(|name| !name.is_empty() && !name.contains('/')) else { continue };
+                found.push(ObjectInfo {
+                    name: name.to_owned(),
+                    bytes: size(object.size()),
+                    modified: object.last_modified().and_then(time),
+                    class: object.storage_class().and_then(|class| class_of(class.as_str())),
+                });
+            }
+            if !reply.is_truncated().unwrap_or(false) {
+                return Ok(found);
+            }
+            page = reply.next_continuation_token().map(str::to_owned);
+            // Some stores have sent the same page for ever; a list that is cut short must not look like a whole one.
+            if !page.as_ref().is_some_and(|token| pages.insert(token.clone())) {
+                return Err(act.failed(anyhow::anyhow!("the store says there is more, but not where it goes on")));
+            }
+        }
+    }
+
+    fn delete(&self, name: &str) -> Result<(), StoreError> {
+        check_name(name)?;
+        let (bucket, key) = (self.client.bucket(), self.client.key(name));
+        let act = Act::new("deleting", "s3:DeleteObject", self.client.url(name));
+        let deleted =
+            self.client
+                .wait(self.client.call(&act, Patience::INTERACTIVE, None, |s3| {
+                    s3.delete_object().bucket(bucket).key(&key).send()
+                }))?;
+        match deleted {
+            Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn presign(&self, name: &str, valid: Duration) -> Result<Option<String>, StoreError> {
+        check_name(name)?;
+        let (bucket, key) = (self.client.bucket(), self.client.key(name));
+        let act = Act::new("signing a link to", "s3:GetObject", self.client.url(name));
+        if valid > LONGEST_LINK {
+            return Err(act.failed(anyhow::anyhow!("a link can be valid for 7 days at most")));
+        }
+        let config = PresigningConfig::expires_in(valid).map_err(|error| act.failed(error.into()))?;
+        let signed = self.client.wait(self.client.call(&act, Patience::INTERACTIVE, None, |s3| {
+            s3.get_object().bucket(bucket).key(&key).presigned(config.clone())
+        }))??;
+        Ok(Some(signed.uri().to_owned()))
+    }
+}
+
+/// Sizes are signed on the wire.
+fn size(bytes: Option<i64>) -> u64 {
+    bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0)
+}
+
+fn time(time: &DateTime) -> Option<Timestamp> {
+    Timestamp::new(time.secs(), i32::try_from(time.subsec_nanos()).unwrap_or(0)).ok()
+}
+
+fn class_of(class: &str) -> Option<String> {
+    (!class.is_empty() && class != "STANDARD").then(|| class.to_owned())
+}
+
+/// Undoes the encoding of keys in lists (`%41` and, from some stores, `+` for a space).
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, behind)) = rest.split_first() {
+        rest = behind;
+        let hex = behind.get(..2).filter(|_| first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        match (first, hex.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
+            (_, Some(byte)) => {
+                bytes.push(byte);
+                rest = behind.get(2..).unwrap_or_default();
+            }
+            (b'+', None) => bytes.push(b' '),
+            (byte, None) => bytes.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_in_lists_are_decoded() {
+        assert_eq!(percent_decoded("postgres-prod%2Bx%20y+z%0A"), "postgres-prod+x y z\n");
+        assert_eq!(percent_decoded("100%"), "100%");
+        assert_eq!(percent_decoded("%zz%4"), "%zz%4");
+        assert_eq!(percent_decoded("%C3%A9"), "é");
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let settings = S3Settings {
+            credentials: Credentials::Static {
+                access_key: "AKIA".into(),
+                secret_key: Secret::new("hunter2"),
+                session_token: Some(Secret::new("hunter3")),
+            },
+            ..S3Settings::default()
+        };
+        assert!(!format!("{settings:?}").contains("hunter"));
+    }
+}

@@ -1,0 +1,388 @@
+//! What went wrong, in words: which permission, which resource, which setting, and what to type.
+//!
+//! S3 answers with a code and a status; networks with a chain of causes. A [`Trouble`] takes what is worth knowing out of
+//! either, says whether trying again makes sense, and becomes a [`StoreError`]. Only the store's own `Message` is ever
+//! shown: its other fields repeat the access key and the string that was signed.
+
+use std::error::Error;
+use std::time::Duration;
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
+use super::call::Act;
+use super::{Credentials, S3Settings};
+use crate::store::StoreError;
+
+/// What a failed call told us.
+#[derive(Debug)]
+pub struct Trouble {
+    kind: Kind,
+    status: u16,
+    code: String,
+    /// The store's message, or the innermost causes of a network failure.
+    detail: String,
+    /// The region that the store says it should have been.
+    region: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The store answered with an error.
+    Answered,
+    /// Something answered, but not as S3 does.
+    Garbled,
+    /// No connection: refused, unknown host, no route.
+    Unreachable,
+    /// A connection without trust: certificate, or no TLS on the other side.
+    Untrusted,
+    /// The connection broke.
+    Cut,
+    /// Nothing moved any more.
+    Silent,
+    /// No keys to sign with.
+    NoCredentials,
+    /// The request could not be made.
+    Unsent,
+}
+
+/// Whether to try again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Advice {
+    /// It would fail the same way.
+    Never,
+    /// After a pause.
+    Again,
+    /// After a pause, but only one more time.
+    AgainOnce,
+    /// After a pause, but not for long where nobody answers.
+    AgainWhenReachable,
+    /// At once, with fresh keys or in another region.
+    Reconnect {
+        /// The region that the store named.
+        region: Option<String>,
+    },
+}
+
+impl Trouble {
+    /// Reads the SDK's error.
+    pub fn new<E>(error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let causes = causes(error);
+        let blank = Self { kind: Kind::Unsent, status: 0, code: String::new(), detail: causes.clone(), region: None };
+        if error.as_service_error().is_none() && causes.to_ascii_lowercase().contains("credential") {
+            return Self { kind: Kind::NoCredentials, ..blank };
+        }
+        match error {
+            SdkError::ServiceError(refused) => {
+                let raw = refused.raw();
+                let body = raw.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
+                let code = error.code().unwrap_or_default().to_owned();
+                let foreign = code.is_empty() && !body.trim().is_empty();
+                Self {
+                    kind: if foreign { Kind::Garbled } else { Kind::Answered },
+                    status: raw.status().as_u16(),
+                    code,
+                    detail: printable(error.message().unwrap_or_default()),
+                    region: raw
+                        .headers()
+                        .get("x-amz-bucket-region")
+                        .or_else(|| between(&body, "<Region>", "</Region>"))
+                        .filter(|region| is_region(region))
+                        .map(str::to_owned),
+                }
+            }
+            SdkError::ResponseError(garbled) => {
+                Self { kind: Kind::Garbled, status: garbled.raw().status().as_u16(), ..blank }
+            }
+            SdkError::TimeoutError(_) => Self { kind: Kind::Silent, ..blank },
+            SdkError::DispatchFailure(failure) => Self { kind: network_kind(failure.is_timeout(), &causes), ..blank },
+            _ => blank,
+        }
+    }
+
+    /// Nothing moved for this long.
+    pub fn silent(idle: Duration) -> Self {
+        Self {
+            kind: Kind::Silent,
+            status: 0,
+            code: String::new(),
+            detail: format!("no answer for {} seconds", idle.as_secs()),
+            region: None,
+        }
+    }
+
+    /// A connection that broke while a body was read.
+    pub fn cut(error: &(dyn Error + 'static)) -> Self {
+        Self { kind: Kind::Cut, status: 0, code: String::new(), detail: causes(error), region: None }
+    }
+
+    /// Whether to try again, and how.
+    pub fn advice(&self, settings: &S3Settings) -> Advice {
+        match self.kind {
+            Kind::Unreachable => Advice::AgainWhenReachable,
+            Kind::Cut | Kind::Silent => Advice::Again,
+            Kind::Garbled if self.status == 200 || self.status >= 500 || self.status == 429 => Advice::Again,
+            Kind::Garbled | Kind::Untrusted | Kind::NoCredentials | Kind::Unsent => Advice::Never,
+            Kind::Answered => match (self.code.as_str(), self.status) {
+                // Keys from a file, a role or an instance may have been renewed since.
+                ("ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired", _) => match settings.credentials {
+                    Credentials::Chain => Advice::Reconnect { region: None },
+                    Credentials::Static { .. } => Advice::Never,
+                },
+                _ if self.names_another_region() && settings.region.is_none() => {
+                    Advice::Reconnect { region: self.region.clone() }
+                }
+                // The SDK learns the store's clock from the first answer. BadDigest: flipped on the way, perhaps.
+                ("RequestTimeTooSkewed" | "BadDigest" | "XAmzContentSHA256Mismatch", _) => Advice::AgainOnce,
+                (
+                    "RequestTimeout"
+                    | "SlowDown"
+                    | "Throttling"
+                    | "ThrottlingException"
+                    | "TooManyRequests"
+                    | "RequestLimitExceeded"
+                    | "InternalError"
+                    | "ServiceUnavailable"
+                    | "OperationAborted"
+                    | "IncompleteBody",
+                    _,
+                ) => Advice::Again,
+                ("NotImplemented", _) | (_, 501 | 505 | 507) => Advice::Never,
+                (_, 408 | 425 | 429) => Advice::Again,
+                // A 200 with an error inside is how CompleteMultipartUpload says that it has failed after all.
+                (code, 200) => {
+                    if matches!(code, "InvalidPart" | "InvalidPartOrder" | "EntityTooSmall" | "NoSuchUpload") {
+                        Advice::Never
+                    } else {
+                        Advice::Again
+                    }
+                }
+                (_, status) if status >= 500 => Advice::Again,
+                _ => Advice::Never,
+            },
+        }
+    }
+
+    fn names_another_region(&self) -> bool {
+        self.region.is_some()
+            && (matches!(
+                self.code.as_str(),
+                "AuthorizationHeaderMalformed"
+                    | "PermanentRedirect"
+                    | "TemporaryRedirect"
+                    | "IllegalLocationConstraintException"
+            ) || matches!(self.status, 301 | 307)
+                || (self.status == 400 && self.code.is_empty()))
+    }
+
+    /// The error as a caller branches on it and a user reads it.
+    pub fn into_error(self, act: &Act, settings: &S3Settings) -> StoreError {
+        let store = settings.endpoint.as_deref().unwrap_or("AWS");
+        let bucket = &settings.bucket;
+        let auth =
+            "Type: dokku pgbackup:auth <service> (or dokku postgres:backup-auth <service> …) with the right keys";
+        let misconfigured = |message: String, hint: &str| StoreError::Misconfigured { message, hint: hint.to_owned() };
+        match self.kind {
+            Kind::NoCredentials => no_credentials_because(&self.detail),
+            Kind::Unreachable => misconfigured(
+                format!("{store} can't be reached: {}", self.detail),
+                "Look whether the endpoint is right (dokku pgbackup:set <service> endpoint-url …) and whether this host's network, DNS and firewall let it through",
+            ),
+            Kind::Untrusted => misconfigured(
+                format!("{store} can't be trusted: {}", self.detail),
+                "Look whether the endpoint's name, port and http:// or https:// are right (dokku pgbackup:set <service> endpoint-url …); a private certificate authority must be known to this host (update-ca-certificates)",
+            ),
+            Kind::Garbled if self.status != 200 && self.status < 500 => misconfigured(
+                format!("{store} answers, but not as an S3 store does (HTTP {})", self.status),
+                "Look whether the endpoint is that of the S3 service and not of its web console: dokku pgbackup:set <service> endpoint-url …",
+            ),
+            Kind::Cut => act.failed(anyhow::anyhow!("the connection to {store} broke: {}", self.detail)),
+            Kind::Silent => act.failed(anyhow::anyhow!("{store} stopped answering: {}", self.detail)),
+            Kind::Garbled => act.failed(anyhow::anyhow!(
+                "{store} answers, but not as an S3 store does (HTTP {}): {}",
+                self.status,
+                self.detail
+            )),
+            Kind::Unsent => act.failed(anyhow::anyhow!("the request could not be made: {}", self.detail)),
+            Kind::Answered => match (self.code.as_str(), self.status) {
+                _ if self.names_another_region() => {
+                    let right = self.region.as_deref().unwrap_or_default();
+                    misconfigured(
+                        format!(
+                            "Bucket {bucket} is in region {right}, not in {}",
+                            settings.region.as_deref().unwrap_or("ours")
+                        ),
+                        &format!("Type: dokku pgbackup:set <service> region {right}"),
+                    )
+                }
+                ("AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect", _) | (_, 301 | 307) => {
+                    misconfigured(
+                        format!("Bucket {bucket} is in another region, or has another endpoint{}", self.quoted()),
+                        "Type: dokku pgbackup:set <service> region … with the bucket's region",
+                    )
+                }
+                ("NoSuchBucket", _) => misconfigured(
+                    format!("Bucket {bucket} does not exist at {store}"),
+                    "Make the bucket, or name the right one: dokku pgbackup:set <service> destination s3://BUCKET[/PREFIX]",
+                ),
+                ("InvalidBucketName", _) => misconfigured(
+                    format!("{store} takes no bucket named {bucket}"),
+                    "Name the right one: dokku pgbackup:set <service> destination s3://BUCKET[/PREFIX]",
+                ),
+                ("InvalidAccessKeyId", _) => {
+                    misconfigured(format!("{store} doesn't know the access key id of {}", key_source(settings)), auth)
+                }
+                ("SignatureDoesNotMatch", _) => misconfigured(
+                    format!("The secret key of {} doesn't fit its access key id", key_source(settings)),
+                    auth,
+                ),
+                ("ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired", _) => misconfigured(
+                    format!("The session token of {} has expired", key_source(settings)),
+                    "Renew the temporary keys, or use lasting ones: dokku pgbackup:auth <service>",
+                ),
+                ("InvalidToken" | "InvalidSecurity" | "Unauthorized", _) | (_, 401) => misconfigured(
+                    format!("{store} doesn't take the keys of {}{}", key_source(settings), self.quoted()),
+                    auth,
+                ),
+                ("RequestTimeTooSkewed", _) => misconfigured(
+                    format!("The clock of this host and that of {store} differ by more than 15 minutes"),
+                    "Set the clock: timedatectl set-ntp true",
+                ),
+                ("InvalidObjectState", _) => misconfigured(
+                    format!("{} lies in an archive class (such as GLACIER) and can't be read at once", act.resource),
+                    "Have it brought back first: aws s3api restore-object --restore-request Days=3 --bucket … --key …; then try again",
+                ),
+                ("NoSuchUpload", _) => StoreError::NotFound { what: format!("The upload of {}", act.resource) },
+                ("NoSuchKey" | "NotFound", _) | ("", 404) => StoreError::NotFound { what: act.resource.clone() },
+                ("AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "Forbidden", _) | (_, 403) => {
+                    StoreError::Denied {
+                        permission: self.named_permission().unwrap_or_else(|| act.permission.to_owned()),
+                        resource: act.resource.clone(),
+                    }
+                }
+                ("PreconditionFailed", _) | (_, 412) => {
+                    act.failed(anyhow::anyhow!("another object has replaced it meanwhile; try again"))
+                }
+                ("NotImplemented", _) | (_, 501) => {
+                    act.failed(anyhow::anyhow!("{store} doesn't know this kind of request{}", self.quoted()))
+                }
+                _ => act.failed(anyhow::anyhow!("{store} answers {}{}", self.named(), self.quoted())),
+            },
+        }
+    }
+
+    /// `SlowDown (HTTP 503)`.
+    fn named(&self) -> String {
+        match self.code.as_str() {
+            "" => format!("HTTP {}", self.status),
+            code => format!("{} (HTTP {})", printable(code), self.status),
+        }
+    }
+
+    fn quoted(&self) -> String {
+        if self.detail.is_empty() { String::new() } else { format!(": {}", self.detail) }
+    }
+
+    /// AWS names what is missing: "… is not authorized to perform: kms:GenerateDataKey on resource: …".
+    fn named_permission(&self) -> Option<String> {
+        let (_, rest) = self.detail.split_once("not authorized to perform: ")?;
+        let permission = rest.split_whitespace().next()?;
+        let plain = permission.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '*'));
+        (plain && permission.contains(':')).then(|| permission.to_owned())
+    }
+}
+
+/// Nobody has given us keys.
+pub fn no_credentials(error: &(dyn Error + 'static)) -> StoreError {
+    no_credentials_because(&causes(error))
+}
+
+fn no_credentials_because(detail: &str) -> StoreError {
+    let why = if detail.contains("no providers in chain provided credentials") || detail.is_empty() {
+        "neither the settings nor the environment, a profile or an instance role has any".to_owned()
+    } else {
+        detail.to_owned()
+    };
+    StoreError::Misconfigured {
+        message: format!("There are no keys for the store: {why}"),
+        hint: "Type: dokku pgbackup:auth <service> (or dokku postgres:backup-auth <service> …), or give this host an instance role; in a container the instance metadata needs hop limit 2".to_owned(),
+    }
+}
+
+fn key_source(settings: &S3Settings) -> &'static str {
+    match settings.credentials {
+        Credentials::Static { .. } => "the settings",
+        Credentials::Chain => "the environment, profile or instance role",
+    }
+}
+
+/// What kind of failure a chain of causes tells of. The SDK has only "io" and "other" for it, the words are the system's.
+fn network_kind(timeout: bool, causes: &str) -> Kind {
+    let causes = causes.to_ascii_lowercase();
+    let any = |words: &[&str]| words.iter().any(|word| causes.contains(word));
+    if any(&["certificate", "tls", "corrupt message", "invalidcontenttype", "handshake"]) {
+        Kind::Untrusted
+    } else if any(&["connection refused", "dns error", "lookup address", "no route", "unreachable", "tcp connect"])
+        || (timeout && causes.contains("connect timeout"))
+    {
+        Kind::Unreachable
+    } else {
+        Kind::Cut
+    }
+}
+
+/// The innermost words of a chain: outer ones are "dispatch failure" and "io error".
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut all: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = printable(&error.to_string());
+        // Many layers repeat the words of the one inside.
+        if let Some(last) = all.last_mut().filter(|last| last.ends_with(&text)) {
+            let shorter = last.len() - text.len();
+            last.truncate(shorter);
+            let trimmed = last.trim_end_matches([':', ' ']).len();
+            last.truncate(trimmed);
+        }
+        all.push(text);
+        next = error.source();
+    }
+    let mut said: Vec<&str> = all
+        .iter()
+        .map(String::as_str)
+        .filter(|text| {
+            !text.is_empty()
+                && !matches!(
+                    *text,
+                    "dispatch failure"
+                        | "io error"
+                        | "timeout"
+                        | "other"
+                        | "client error (Connect)"
+                        | "error trying to connect"
+                        | "client error (SendRequest)"
+                )
+        })
+        .collect();
+    said.dedup();
+    let skip = said.len().saturating_sub(2);
+    said.drain(..skip);
+    said.join(": ")
+}
+
+/// One line of a foreign text: no control characters (a terminal would obey them), and not endless.
+fn printable(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().filter(|c| !c.is_control()).take(300).collect()
+}
+
+fn between<'text>(text: &'text str, start: &str, end: &str) -> Option<&'text str> {
+    text.split_once(start)?.1.split_once(end).map(|(found, _)| found)
+}
+
+fn is_region(text: &str) -> bool {
+    (1..=40).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+}
