@@ -25,7 +25,11 @@ pub mod journal;
 pub mod lock;
 
 pub mod commands;
+pub mod triggers;
 pub mod ui;
+
+pub mod cli;
+pub mod invocation;
 
 pub mod error;
 pub mod interrupt;

@@ -18,7 +18,7 @@ use crate::service::name::ServiceName;
 use crate::store::destination::Destination;
 
 /// Parts in flight at once: more than this only costs memory (part size × parts is the pipeline's bound).
-const MOST_PARTS: u32 = 32;
+const MOST_PARTS: usize = 32;
 
 /// A property that `pgbackup:set` takes.
 #[derive(Debug)]
@@ -86,8 +86,8 @@ pub const PROPERTIES: &[Property] = &[
     },
     Property {
         name: "part-concurrency",
-        default: "4",
-        values: "a number from 1 to 32",
+        default: "auto",
+        values: "auto or a number from 1 to 32",
         help: "How many parts are sent to the store at once",
         check: checked::<PartConcurrency>,
     },
@@ -132,8 +132,8 @@ pub struct Settings {
     pub endpoint_url: Option<EndpointUrl>,
     /// How the bucket is addressed.
     pub path_style: PathStyle,
-    /// Parts in flight at once.
-    pub part_concurrency: usize,
+    /// Parts in flight at once; the store knows best where it is not set.
+    pub part_concurrency: Option<usize>,
     /// Whose keys open the store.
     pub auth: Auth,
     /// Keys set by `pgbackup:auth`.
@@ -164,7 +164,7 @@ impl Settings {
             region: settings.get("region")?,
             endpoint_url: settings.get("endpoint-url")?,
             path_style: settings.get("path-style")?.unwrap_or_default(),
-            part_concurrency: settings.get::<PartConcurrency>("part-concurrency")?.unwrap_or_default().0,
+            part_concurrency: settings.get::<PartConcurrency>("part-concurrency")?.and_then(|parts| parts.0),
             auth: settings.get("auth")?.unwrap_or_default(),
             own_keys: OwnKeys::read(properties, subject)?,
             keep_previous: settings.get::<Span>("keep-previous")?.unwrap_or_default().0,
@@ -182,19 +182,6 @@ impl Settings {
                 .hint(format!("Set it: dokku pgbackup:set {service} destination s3://BUCKET"))
         })?)
     }
-}
-
-/// The value in effect: the subject's own, else the global one, else the default; as text, for `report`.
-///
-/// # Errors
-/// When a stored value can't be read.
-pub fn computed(properties: &Properties, subject: &Subject, property: &Property) -> Result<String> {
-    let own = properties.get(subject, property.name)?;
-    let value = match own {
-        Some(value) => Some(value),
-        None => properties.get(&Subject::Global, property.name)?,
-    };
-    Ok(value.unwrap_or_else(|| property.default.to_owned()))
 }
 
 struct Resolver<'a> {
@@ -262,12 +249,12 @@ pub enum PathStyle {
 }
 
 impl PathStyle {
-    /// Whether the bucket stands in the path.
-    pub fn is_on(self, has_endpoint: bool) -> bool {
+    /// Whether the bucket stands in the path; `None` leaves it to the store.
+    pub fn in_path(self) -> Option<bool> {
         match self {
-            Self::Auto => has_endpoint,
-            Self::On => true,
-            Self::Off => false,
+            Self::Auto => None,
+            Self::On => Some(true),
+            Self::Off => Some(false),
         }
     }
 }
@@ -391,24 +378,20 @@ impl FromStr for Span {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct PartConcurrency(usize);
-
-impl Default for PartConcurrency {
-    fn default() -> Self {
-        Self(4)
-    }
-}
+struct PartConcurrency(Option<usize>);
 
 impl FromStr for PartConcurrency {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse::<u32>()
+        if text == "auto" {
+            return Ok(Self(None));
+        }
+        text.parse::<usize>()
             .ok()
             .filter(|number| (1..=MOST_PARTS).contains(number))
-            .map(|number| Self(number as usize))
-            .ok_or_else(|| format!("{text:?} is not a number from 1 to {MOST_PARTS}"))
+            .map(|number| Self(Some(number)))
+            .ok_or_else(|| format!("{text:?} is neither auto nor a number from 1 to {MOST_PARTS}"))
     }
 }
 
@@ -491,14 +474,13 @@ mod tests {
         assert_eq!(settings.destination, None);
         assert_eq!(settings.keep_previous, Duration::from_hours(48));
         assert!(settings.maintenance);
-        assert_eq!(settings.part_concurrency, 4);
+        assert_eq!(settings.part_concurrency, None);
         properties.set(&Subject::Global, "destination", "s3://global").unwrap();
         properties.set(&Subject::Global, "maintenance", "off").unwrap();
         properties.set(&Subject::Service(service.clone()), "destination", "s3://own/a").unwrap();
         let settings = Settings::of(&properties, &service).unwrap();
         assert_eq!(settings.destination(&service).unwrap().to_string(), "s3://own/a");
         assert!(!settings.maintenance);
-        assert_eq!(computed(&properties, &Subject::Global, property("destination").unwrap()).unwrap(), "s3://global");
     }
 
     #[test]

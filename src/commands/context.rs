@@ -5,7 +5,8 @@ use jiff::Timestamp;
 
 use crate::docker::Docker;
 use crate::dokku::environment::Environment;
-use crate::dokku::properties::Properties;
+use crate::dokku::properties::{Properties, Subject};
+use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::settings::Settings;
 use crate::ui::Ui;
@@ -51,6 +52,17 @@ impl Context {
     /// When a stored value can't be read or is not valid.
     pub fn settings(&self, service: &ServiceName) -> Result<Settings> {
         Settings::of(&self.properties(), service)
+    }
+
+    /// Refuses a subject that doesn't exist.
+    ///
+    /// # Errors
+    /// When there is no such service.
+    pub fn require(&self, subject: &Subject) -> Result<()> {
+        if let Subject::Service(name) = subject {
+            Service::find(&self.environment.lib_root, name)?;
+        }
+        Ok(())
     }
 
     /// Asks the user to type the service's name before something dangerous is done; `--force` asks nothing.

@@ -7,11 +7,12 @@ use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::{Context, Result};
 
 use crate::durable;
-use crate::service::name::ServiceName;
+use crate::service::name::{InvalidServiceName, ServiceName};
 
 /// Whose property it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,14 @@ impl fmt::Display for Subject {
             Self::Service(name) => f.pad(name.as_str()),
             Self::Global => f.pad("--global"),
         }
+    }
+}
+
+impl FromStr for Subject {
+    type Err = InvalidServiceName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "--global" { Ok(Self::Global) } else { text.parse().map(Self::Service) }
     }
 }
 

@@ -5,11 +5,14 @@
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::error::Failure;
+use crate::interrupt;
 use crate::secret::Secret;
 use crate::ui::Ui;
 
@@ -34,9 +37,7 @@ impl Ui {
         let mut error_output = io::stderr();
         let _ = write!(error_output, "> ");
         let _ = error_output.flush();
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer).context("Reading the confirmation")?;
-        if answer.trim() == word {
+        if first_line().context("Reading the confirmation")? == word {
             return Ok(());
         }
         Err(Failure::failed(format!("Confirmation did not match {word}, nothing was done")).into())
@@ -53,12 +54,12 @@ impl Ui {
             let _ = write!(error_output, "{name}: ");
             let _ = error_output.flush();
             let hidden = Hidden::begin(&stdin)?;
-            let read = first_line(&mut stdin.lock());
+            let read = first_line();
             drop(hidden);
             let _ = writeln!(error_output);
             read
         } else {
-            first_line(&mut stdin.lock())
+            first_line()
         }
         .with_context(|| format!("Reading the {name}"))?;
         if text.is_empty() {
@@ -71,7 +72,20 @@ impl Ui {
     }
 }
 
-fn first_line(input: &mut impl BufRead) -> io::Result<String> {
+/// Reads a line of standard input. In a thread of its own: a read is not ended by Ctrl-C, which only sets our flag.
+fn first_line() -> Result<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || sender.send(line_of(&mut io::stdin().lock())));
+    loop {
+        match receiver.recv_timeout(Duration::from_millis(100)) {
+            Ok(line) => return Ok(line?),
+            Err(mpsc::RecvTimeoutError::Timeout) => interrupt::check()?,
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(String::new()),
+        }
+    }
+}
+
+fn line_of(input: &mut impl BufRead) -> io::Result<String> {
     let mut line = String::new();
     input.take(LONGEST_SECRET).read_line(&mut line)?;
     Ok(line.trim().to_owned())
@@ -105,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_the_first_line() {
-        assert_eq!(first_line(&mut "abc\r\nmore".as_bytes()).unwrap(), "abc");
-        assert_eq!(first_line(&mut "".as_bytes()).unwrap(), "");
+        assert_eq!(line_of(&mut "abc\r\nmore".as_bytes()).unwrap(), "abc");
+        assert_eq!(line_of(&mut "".as_bytes()).unwrap(), "");
     }
 }

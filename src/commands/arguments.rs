@@ -1,0 +1,78 @@
+//! Arguments that several commands share: which backup, which form of output, and the switches that Dokku knows everywhere.
+
+use clap::{Args, ValueEnum};
+
+use crate::catalog::moment::Moment;
+use crate::catalog::selector::Selector;
+use crate::error::Failure;
+
+/// Dokku's own flags, taken before the command by Dokku and after it by us.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Switches {
+    /// Print results, warnings and errors only
+    #[arg(long, global = true, hide = true)]
+    pub quiet: bool,
+    /// Show what is being done, on standard error
+    #[arg(long, global = true, hide = true)]
+    pub trace: bool,
+    /// Go ahead without asking
+    #[arg(long, global = true, hide = true)]
+    pub force: bool,
+    /// The app whose linked service is meant where no service is given
+    #[arg(long, global = true, hide = true, value_name = "APP")]
+    pub app: Option<String>,
+}
+
+/// For commands that ask before they act; `Context::confirm` does what it says.
+#[derive(Debug, Clone, Args)]
+pub struct Confirmation {
+    /// Go ahead without asking for the service's name
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+/// The form of what a command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Stdout,
+    /// For programs: see docs/json-output.md.
+    Json,
+}
+
+/// For commands that print data.
+#[derive(Debug, Clone, Args)]
+pub struct Output {
+    /// Form of the output: stdout or json
+    #[arg(long, value_name = "FORMAT", default_value = "stdout", hide_default_value = true)]
+    pub format: Format,
+}
+
+impl Output {
+    /// Whether JSON is asked for.
+    pub fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+}
+
+/// Which backup is meant: one of the two is given.
+#[derive(Debug, Clone, Args)]
+pub struct Which {
+    /// The backup: its key, any part of the key that fits only one, or latest
+    #[arg(value_name = "backup", required_unless_present = "before")]
+    pub backup: Option<String>,
+    /// Take the newest backup that began before this time (UTC unless it has an offset): "2023-04-03 11:30"
+    #[arg(long, value_name = "TIME", conflicts_with = "backup")]
+    pub before: Option<Moment>,
+}
+
+impl Which {
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// When nothing was, or two things.
+    pub fn selector(&self) -> Result<Selector, Failure> {
+        Selector::new(self.backup.as_deref(), self.before)
+    }
+}

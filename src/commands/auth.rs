@@ -1,0 +1,63 @@
+//! `pgbackup:auth`: keys of a store that belong to pgbackup alone.
+//!
+//! The secret comes through standard input: arguments can be read by every user of the host while a command runs
+//! (`postgres:backup-auth` takes it there).
+
+use anyhow::Result;
+
+use crate::commands::Context;
+use crate::dokku::properties::Subject;
+use crate::error::Failure;
+use crate::settings::{self, OwnKeys};
+
+/// Set or clear the keys that open the store
+///
+/// The secret access key is read from standard input or asked for without showing it; it is never an argument. Not needed
+/// where the host has an instance role or where dokku postgres:backup-auth has set keys: those are used by themselves.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "<service>|--global <access-key-id>|--clear",
+    after_help = "Set the keys for lollipop and type the secret when asked
+
+    dokku pgbackup:auth lollipop AKIAIOSFODNN7EXAMPLE
+
+Set the keys for all services from a file
+
+    dokku pgbackup:auth --global AKIAIOSFODNN7EXAMPLE < secret.txt
+
+Forget the keys of lollipop
+
+    dokku pgbackup:auth lollipop --clear"
+)]
+pub struct Args {
+    /// The service, or --global for all services that have no keys of their own
+    #[arg(value_name = "service", allow_hyphen_values = true)]
+    pub service: Subject,
+    /// The id of the key; the secret to it is read from standard input
+    #[arg(value_name = "access-key-id", required_unless_present = "clear")]
+    pub access_key_id: Option<String>,
+    /// Forget the keys
+    #[arg(long, conflicts_with = "access_key_id")]
+    pub clear: bool,
+}
+
+/// Sets or clears them.
+///
+/// # Errors
+/// When there is no such service, or no secret comes in.
+pub fn run(args: &Args, context: &Context) -> Result<()> {
+    let (subject, properties) = (&args.service, context.properties());
+    let Some(id) = &args.access_key_id else {
+        context.ui.header(format!("Unsetting {} and {}", settings::ACCESS_KEY_ID, settings::SECRET_ACCESS_KEY));
+        OwnKeys::clear(&properties, subject)?;
+        return Ok(());
+    };
+    context.require(subject)?;
+    if id.is_empty() || id.len() > 256 || id.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(Failure::usage(format!("{id:?} is not the id of an access key")).into());
+    }
+    let secret_access_key = context.ui.secret("secret access key")?;
+    context.ui.header(format!("Setting {} to {id}", settings::ACCESS_KEY_ID));
+    context.ui.header(format!("Setting {}", settings::SECRET_ACCESS_KEY));
+    OwnKeys { access_key_id: id.clone(), secret_access_key }.write(&properties, subject)
+}

@@ -1,0 +1,169 @@
+//! How Dokku calls us: one executable behind many names.
+//!
+//! Dokku runs `…/pgbackup/subcommands/<cmd>` for a command, `…/pgbackup/commands` for help and for names that nobody knows,
+//! and `…/pgbackup/<trigger>` when something happens; all of them are links to one executable. A subcommand gets its own
+//! name (`pgbackup:<cmd>`) as first argument from Dokku and not from another plugin, so that is dropped only when it is
+//! there. Called by its own name (`pgbackup <cmd> …`), as in tests, it takes the command from its arguments.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::cli;
+use crate::commands::{self, Context};
+use crate::dokku::environment::Environment;
+use crate::error::{Failure, Kind};
+use crate::interrupt;
+use crate::triggers;
+use crate::ui::{OutputClosed, Ui};
+
+/// The plugin's name, which is the executable's too.
+const PLUGIN: &str = "pgbackup";
+
+/// What we were called for.
+#[derive(Debug, PartialEq, Eq)]
+enum Invocation {
+    /// A command of ours with its arguments.
+    Command(OsString, Vec<OsString>),
+    /// Dokku asks all plugins: for help, or whether a name is ours.
+    Commands(Vec<OsString>),
+    /// Something happened.
+    Trigger(OsString, Vec<OsString>),
+}
+
+impl Invocation {
+    fn of(arguments: impl IntoIterator<Item = OsString>) -> Self {
+        let mut arguments = arguments.into_iter();
+        let called = arguments.next().unwrap_or_default();
+        let called = Path::new(&called);
+        let mut rest: Vec<OsString> = arguments.collect();
+        let name = called.file_name().unwrap_or(OsStr::new(PLUGIN)).to_owned();
+        if called.parent().and_then(Path::file_name) == Some(OsStr::new("subcommands")) {
+            let ours = |first: &OsString| {
+                let first = first.to_string_lossy();
+                let command = first.strip_prefix(PLUGIN).map(|rest| rest.strip_prefix(':').unwrap_or("default"));
+                command.is_some_and(|command| OsStr::new(command) == name)
+            };
+            if rest.first().is_some_and(ours) {
+                rest.remove(0);
+            }
+            return Self::Command(if name == "default" { "help".into() } else { name }, rest);
+        }
+        if name == "commands" {
+            return Self::Commands(rest);
+        }
+        if name == PLUGIN {
+            if rest.is_empty() {
+                return Self::Command("help".into(), rest);
+            }
+            let command = rest.remove(0);
+            let command = match command.to_str().and_then(|text| text.strip_prefix("pgbackup:")) {
+                Some(command) => command.into(),
+                None => command,
+            };
+            return Self::Command(command, rest);
+        }
+        Self::Trigger(name, rest)
+    }
+}
+
+/// Does what the process was called for.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut environment = Environment::of_process();
+    let done = match Invocation::of(arguments) {
+        Invocation::Command(name, arguments) => match cli::parse(&name, &arguments, &environment) {
+            Ok(cli) => {
+                cli.switches.apply(&mut environment);
+                let context = context(environment);
+                listen(&context).and_then(|()| cli.command.run(&context)).map_err(|error| (context.ui, error))
+            }
+            Err(error) => Err((Ui::of_process(environment.quiet, environment.trace), error)),
+        },
+        Invocation::Commands(arguments) => {
+            let not_ours = ExitCode::from(environment.not_implemented_exit);
+            let context = context(environment);
+            match commands::help::answer(&arguments, &context) {
+                Ok(true) => return ExitCode::SUCCESS,
+                Ok(false) => return not_ours,
+                Err(error) => Err((context.ui, error)),
+            }
+        }
+        Invocation::Trigger(name, arguments) => {
+            let context = context(environment);
+            listen(&context)
+                .and_then(|()| triggers::run(&name, &arguments, &context))
+                .map_err(|error| (context.ui, error))
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((ui, error)) => exit_code(&ui, error),
+    }
+}
+
+fn context(environment: Environment) -> Context {
+    let ui = Ui::of_process(environment.quiet, environment.trace);
+    Context::new(environment, ui)
+}
+
+fn listen(context: &Context) -> anyhow::Result<()> {
+    context.ui.debug(format!("pgbackup {}", commands::version::version()));
+    Ok(interrupt::listen()?)
+}
+
+/// Shows what went wrong, and says it in one number.
+fn exit_code(ui: &Ui, error: anyhow::Error) -> ExitCode {
+    // `dokku pgbackup:list prod | head -1` is no failure.
+    if error.chain().any(<dyn std::error::Error>::is::<OutputClosed>) {
+        return ExitCode::SUCCESS;
+    }
+    let failure = Failure::from_error(error);
+    ui.fail(&failure);
+    // What could be read as "no such command" by Dokku is never said.
+    ExitCode::from(match failure.kind.exit_code() {
+        10 => Kind::Failed.exit_code(),
+        code => code,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    fn command(name: &str, rest: &[&str]) -> Invocation {
+        Invocation::Command(name.into(), words(rest))
+    }
+
+    #[test]
+    fn is_told_by_the_name_it_is_called_by() {
+        let enabled = "/var/lib/dokku/plugins/enabled/pgbackup";
+        let of = |name: &str, rest: &[&str]| {
+            let mut all = words(&[&format!("{enabled}/{name}")]);
+            all.extend(words(rest));
+            Invocation::of(all)
+        };
+        assert_eq!(of("subcommands/list", &["pgbackup:list", "prod"]), command("list", &["prod"]));
+        assert_eq!(of("subcommands/list", &["prod"]), command("list", &["prod"]));
+        assert_eq!(of("subcommands/list", &["pgbackup:info", "prod"]), command("list", &["pgbackup:info", "prod"]));
+        assert_eq!(
+            of("subcommands/restore:commit", &["pgbackup:restore:commit", "prod"]),
+            command("restore:commit", &["prod"])
+        );
+        assert_eq!(of("subcommands/default", &["pgbackup"]), command("help", &[]));
+        assert_eq!(of("commands", &["pgbackup:nosuch"]), Invocation::Commands(words(&["pgbackup:nosuch"])));
+        assert_eq!(of("report", &["web"]), Invocation::Trigger("report".into(), words(&["web"])));
+    }
+
+    #[test]
+    fn works_by_its_own_name_too() {
+        let of = |rest: &[&str]| Invocation::of(words(rest));
+        assert_eq!(of(&["bin/pgbackup", "list", "prod"]), command("list", &["prod"]));
+        assert_eq!(of(&["pgbackup", "pgbackup:list", "prod"]), command("list", &["prod"]));
+        assert_eq!(of(&["pgbackup"]), command("help", &[]));
+        assert_eq!(of(&[]), command("help", &[]));
+    }
+}
