@@ -51,3 +51,18 @@ as_dokku() {
   setpriv --reuid dokku --regid dokku --init-groups -- \
     env HOME="$SANDBOX_ROOT/dokku" USER=dokku LOGNAME=dokku PATH="$SANDBOX_PATH" "$@"
 }
+
+# Starts a server that outlives this script: in a session of its own, and without the open
+# files of its caller (a pipe that stays open would let `make demo | tee log` wait for ever).
+#   daemon LOG COMMAND… ; its process id is then in $!
+daemon() {
+  local log=$1
+  shift
+  (
+    for fd in "/proc/$BASHPID/fd/"*; do
+      fd=${fd##*/}
+      if ((fd > 2)); then eval "exec $fd>&-"; fi
+    done
+    exec setsid "$@"
+  ) </dev/null >"$log" 2>&1 &
+}
