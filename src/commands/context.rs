@@ -6,9 +6,15 @@ use jiff::Timestamp;
 use crate::docker::Docker;
 use crate::dokku::environment::Environment;
 use crate::dokku::properties::{Properties, Subject};
+use crate::error::Failure;
 use crate::service::Service;
+use crate::service::credentials::BackupAuth;
 use crate::service::name::ServiceName;
-use crate::settings::Settings;
+use crate::settings::{Auth, OwnKeys, Settings};
+use crate::store::Store;
+use crate::store::destination::Destination;
+use crate::store::folder::FolderStore;
+use crate::store::s3::{Credentials, S3Settings, S3Store};
 use crate::ui::Ui;
 
 /// The world as a command sees it.
@@ -54,6 +60,23 @@ impl Context {
         Settings::of(&self.properties(), service)
     }
 
+    /// Opens the store that a service's backups go to. Nothing is asked of it yet.
+    ///
+    /// # Errors
+    /// When no destination is set, or the keys that the settings call for are not there.
+    pub fn store(&self, service: &Service) -> Result<Box<dyn Store>> {
+        let settings = self.settings(&service.name)?;
+        open(settings.destination(&service.name)?, &settings, service)
+    }
+
+    /// Opens another destination with a service's keys and settings: the backups of another service or host.
+    ///
+    /// # Errors
+    /// See [`Self::store`].
+    pub fn store_at(&self, destination: &Destination, service: &Service) -> Result<Box<dyn Store>> {
+        open(destination, &self.settings(&service.name)?, service)
+    }
+
     /// Refuses a subject that doesn't exist.
     ///
     /// # Errors
@@ -71,5 +94,143 @@ impl Context {
     /// When another word is typed, or nobody can be asked.
     pub fn confirm(&self, warning: &str, service: &ServiceName) -> Result<()> {
         if self.environment.force { Ok(()) } else { self.ui.confirm(warning, service.as_str()) }
+    }
+}
+
+/// From settings to a store.
+fn open(destination: &Destination, settings: &Settings, service: &Service) -> Result<Box<dyn Store>> {
+    let (bucket, prefix) = match destination {
+        Destination::Folder(path) => return Ok(Box::new(FolderStore::new(path))),
+        Destination::S3 { bucket, prefix } => (bucket.clone(), prefix.clone()),
+    };
+    let keys = Keys::choose(settings, service)?;
+    let (mut region, mut endpoint) = (None, None);
+    let credentials = match keys {
+        Keys::Own(keys) => Credentials::Static {
+            access_key: keys.access_key_id,
+            secret_key: keys.secret_access_key,
+            session_token: None,
+        },
+        Keys::Service(keys) => {
+            // What was given together with the keys belongs to them, unless a property says otherwise.
+            (region, endpoint) = (keys.region, keys.endpoint);
+            Credentials::Static { access_key: keys.access_key, secret_key: keys.secret_key, session_token: None }
+        }
+        Keys::Chain => Credentials::Chain,
+    };
+    Ok(Box::new(S3Store::open(S3Settings {
+        bucket,
+        prefix,
+        region: settings.region.as_ref().map(|region| region.as_str().to_owned()).or(region),
+        endpoint: settings.endpoint_url.as_ref().map(|url| url.as_str().to_owned()).or(endpoint),
+        path_style: settings.path_style.in_path(),
+        credentials,
+        part_concurrency: settings.part_concurrency,
+        max_parts: None,
+        checksums: None,
+    })?))
+}
+
+/// The keys that open a store.
+enum Keys {
+    Own(OwnKeys),
+    Service(BackupAuth),
+    Chain,
+}
+
+impl Keys {
+    fn choose(settings: &Settings, service: &Service) -> Result<Self> {
+        let name = &service.name;
+        let own = || settings.own_keys.clone().map(Self::Own);
+        let of_service = || BackupAuth::read(service).map(|keys| keys.map(Self::Service));
+        match settings.auth {
+            Auth::Iam => Ok(Self::Chain),
+            Auth::Own => own().ok_or_else(|| {
+                Failure::failed(format!("The property auth of {name} is own, and no keys are set"))
+                    .hint(format!("Set them: dokku pgbackup:auth {name} ACCESS_KEY_ID"))
+                    .into()
+            }),
+            Auth::Service => of_service()?.ok_or_else(|| {
+                Failure::failed(format!(
+                    "The property auth of {name} is service, and postgres:backup-auth has set no keys"
+                ))
+                .hint(format!("Set them: dokku postgres:backup-auth {name} ACCESS_KEY SECRET_KEY [REGION]"))
+                .into()
+            }),
+            Auth::Auto => match own() {
+                Some(keys) => Ok(keys),
+                None => Ok(of_service()?.unwrap_or(Self::Chain)),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::secret::Secret;
+
+    fn world() -> (tempfile::TempDir, Context, Service) {
+        let folder = tempfile::tempdir().unwrap();
+        let lib_root = folder.path().to_owned();
+        let root = lib_root.join("services/postgres/prod");
+        fs::create_dir_all(root.join("backup")).unwrap();
+        let environment = Environment::from_lookup(|name| (name == "DOKKU_LIB_ROOT").then(|| lib_root.clone().into()));
+        let service = Service {
+            name: "prod".parse().unwrap(),
+            root,
+            container: "dokku.postgres.prod".to_owned(),
+            database: "prod".to_owned(),
+            password: Secret::new(""),
+            linked_apps: Vec::new(),
+        };
+        (folder, Context::new(environment, Ui::captured(false).0), service)
+    }
+
+    fn chosen(context: &Context, service: &Service) -> String {
+        match Keys::choose(&context.settings(&service.name).unwrap(), service) {
+            Ok(Keys::Own(keys)) => keys.access_key_id,
+            Ok(Keys::Service(keys)) => keys.access_key,
+            Ok(Keys::Chain) => "chain".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn own_keys_come_before_the_services_and_those_before_the_chain() {
+        let (_folder, context, service) = world();
+        let set = |name, value| context.properties().set(&Subject::Global, name, value).unwrap();
+        assert_eq!(chosen(&context, &service), "chain");
+        set("auth", "own");
+        assert_eq!(chosen(&context, &service), "The property auth of prod is own, and no keys are set");
+        set("auth", "service");
+        assert!(chosen(&context, &service).ends_with("postgres:backup-auth has set no keys"));
+        set("auth", "auto");
+        fs::write(service.root.join("backup/AWS_ACCESS_KEY_ID"), "SERVICE\n").unwrap();
+        fs::write(service.root.join("backup/AWS_SECRET_ACCESS_KEY"), "x\n").unwrap();
+        assert_eq!(chosen(&context, &service), "SERVICE");
+        OwnKeys { access_key_id: "OWN".to_owned(), secret_access_key: Secret::new("x") }
+            .write(&context.properties(), &Subject::Global)
+            .unwrap();
+        assert_eq!(chosen(&context, &service), "OWN");
+        set("auth", "iam");
+        assert_eq!(chosen(&context, &service), "chain");
+    }
+
+    #[test]
+    fn opens_what_is_set() {
+        let (folder, context, service) = world();
+        let error = context.store(&service).err().unwrap();
+        assert_eq!(error.to_string(), "No destination is set for prod");
+        let path = folder.path().join("backups");
+        fs::create_dir(&path).unwrap();
+        let folder = format!("file://{}", path.display());
+        context.properties().set(&Subject::Global, "destination", &folder).unwrap();
+        assert_eq!(context.store(&service).unwrap().describe(), folder);
+        let other = "s3://bucket/other".parse().unwrap();
+        context.properties().set(&Subject::Global, "region", "eu-central-1").unwrap();
+        assert_eq!(context.store_at(&other, &service).unwrap().describe(), "s3://bucket/other");
     }
 }
