@@ -60,12 +60,13 @@ fn number(value: i32) -> [u8; 5] {
     [u8::from(value < 0), a, b, c, d]
 }
 
-/// Reads a number; `None` when it doesn't fit (a magnitude that no C int has, or a sign byte other than 0 and 1).
+/// Reads a number; `None` when it doesn't fit (a magnitude that no C int has, a sign other than 0 and 1, a zero below
+/// zero).
 fn parse_number([sign, a, b, c, d]: [u8; 5]) -> Option<i32> {
     let magnitude = i64::from(u32::from_le_bytes([a, b, c, d]));
     match sign {
         0 => i32::try_from(magnitude).ok(),
-        1 => i32::try_from(-magnitude).ok(),
+        1 if magnitude > 0 => i32::try_from(-magnitude).ok(),
         _ => None,
     }
 }

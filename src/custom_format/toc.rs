@@ -98,7 +98,7 @@ impl Toc {
     ///
     /// # Errors
     /// See [`FormatError`].
-    pub fn read(reader: &mut impl Read) -> Result<Self, FormatError> {
+    pub fn read(reader: &mut (impl Read + ?Sized)) -> Result<Self, FormatError> {
         let mut input = Recorder { reader, bytes: Vec::with_capacity(STEP) };
         let layout = header(&mut input)?;
         for _ in 0..7 {
@@ -427,12 +427,12 @@ fn truncated() -> FormatError {
 }
 
 /// Reads, and keeps what it has read.
-struct Recorder<'a, R> {
+struct Recorder<'a, R: ?Sized> {
     reader: &'a mut R,
     bytes: Vec<u8>,
 }
 
-impl<R: Read> Input for Recorder<'_, R> {
+impl<R: Read + ?Sized> Input for Recorder<'_, R> {
     fn take(&mut self, length: usize) -> Result<Range<usize>, FormatError> {
         let start = self.bytes.len();
         if length > LARGEST - start {
@@ -483,12 +483,12 @@ impl Input for Cursor<'_> {
 }
 
 /// Reads what stands before the time of the dump.
-fn header<R: Read>(input: &mut Recorder<'_, R>) -> Result<Layout, FormatError> {
+fn header<R: Read + ?Sized>(input: &mut Recorder<'_, R>) -> Result<Layout, FormatError> {
     let mut beginning = Vec::new();
-    input.reader.by_ref().take(MAGIC.len() as u64).read_to_end(&mut beginning)?;
+    (&mut *input.reader).take(MAGIC.len() as u64).read_to_end(&mut beginning)?;
     if beginning != MAGIC {
         if beginning.len() == MAGIC.len() {
-            input.reader.by_ref().take((BEGINNING - MAGIC.len()) as u64).read_to_end(&mut beginning)?;
+            (&mut *input.reader).take((BEGINNING - MAGIC.len()) as u64).read_to_end(&mut beginning)?;
         }
         return Err(match Kind::of(&beginning) {
             Kind::Empty => FormatError::Empty,
