@@ -15,6 +15,7 @@
 pub mod pack;
 pub mod unpack;
 
+use std::fmt;
 use std::io;
 
 /// The entry that holds the dump.
@@ -38,19 +39,36 @@ fn padding(length: u64) -> &'static [u8] {
     TAR_END.get(..(TAR_BLOCK - last) % TAR_BLOCK).unwrap_or_default()
 }
 
-/// What an [`io::Error`] was made of, if it was made of another error (a store's, an interruption), so that callers can
-/// branch on it; else the error itself. (`io::Error` hides its inside from the chain of causes.)
-pub fn cause(error: io::Error) -> anyhow::Error {
-    if error.get_ref().is_none() {
-        return error.into();
+/// An error that has travelled through [`io::Read`] or [`io::Write`], with what was made of it as its source.
+///
+/// `io::Error` hides the error that it was made of (a store's, an interruption) from the chain of causes, so that callers could
+/// not branch on it: `error.chain().find_map(|cause| cause.downcast_ref::<StoreError>())` finds it again behind this one.
+#[derive(Debug)]
+pub struct Transfer {
+    what: &'static str,
+    error: io::Error,
+}
+
+impl Transfer {
+    /// Says what was being done, without a word on why it failed.
+    pub fn new(what: &'static str, error: io::Error) -> Self {
+        Self { what, error }
     }
-    let kind = error.kind();
-    match error.into_inner() {
-        Some(inner) => match inner.downcast::<io::Error>() {
-            Ok(inner) => cause(*inner),
-            Err(inner) => anyhow::Error::from_boxed(inner),
-        },
-        None => io::Error::from(kind).into(),
+}
+
+impl fmt::Display for Transfer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what)
+    }
+}
+
+impl std::error::Error for Transfer {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let mut error: &(dyn std::error::Error + 'static) = &self.error;
+        while let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            error = inner;
+        }
+        Some(error)
     }
 }
 

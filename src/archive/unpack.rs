@@ -15,7 +15,7 @@ use std::thread;
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
-use super::{EXPORT, HEAD_BYTES, MANIFEST, TAR_BLOCK, cause, padding};
+use super::{EXPORT, HEAD_BYTES, MANIFEST, TAR_BLOCK, Transfer, padding};
 
 /// Inflated bytes that travel from thread to thread at once.
 const BLOCK: usize = 256 << 10;
@@ -29,6 +29,9 @@ const LARGEST_REST: u64 = 1 << 30;
 const LARGEST_MANIFEST: u64 = 64 << 20;
 /// The largest header in a pax or GNU extension (a long name, a length beyond 8 GiB).
 const LARGEST_EXTENSION: u64 = 64 << 10;
+
+/// What fails when the reader fails.
+const READING: &str = "reading the object failed";
 
 /// What an archive held.
 #[derive(Debug)]
@@ -96,7 +99,7 @@ fn found(names: &[String]) -> String {
 /// whatever it made must not be used.
 ///
 /// # Errors
-/// [`ArchiveError`]; the reader's own errors (see [`cause`]); those of `take`.
+/// [`ArchiveError`]; the reader's own errors in a [`Transfer`]; those of `take`.
 pub fn unpack<T>(
     reader: impl Read + Send,
     take: impl FnOnce(&mut dyn BufRead) -> anyhow::Result<T>,
@@ -155,7 +158,7 @@ fn inflate(reader: impl Read, full: &SyncSender<Message>, used: &Receiver<Vec<u8
             }
         }
         Err(error) => {
-            let _ = full.send(Message::Failed(cause(error)));
+            let _ = full.send(Message::Failed(Transfer::new(READING, error).into()));
             return None;
         }
     }
@@ -176,7 +179,7 @@ fn inflate(reader: impl Read, full: &SyncSender<Message>, used: &Receiver<Vec<u8
         let digesting = gzip.into_inner().into_inner();
         let bytes = digesting.bytes;
         let message = match (result, digesting.failure) {
-            (_, Some(error)) => Message::Failed(cause(error)),
+            (_, Some(error)) => Message::Failed(Transfer::new(READING, error).into()),
             (Ok(()), None) => Message::End,
             (Err(error), None) => Message::Failed(broken_gzip(&error, bytes).into()),
         };
