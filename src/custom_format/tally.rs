@@ -213,6 +213,12 @@ impl Tally {
     /// # Errors
     /// [`FormatError::Truncated`] inside a block, or when blocks are missing.
     pub fn finish(self) -> Result<Contents, FormatError> {
+        self.whole()?;
+        Ok(self.contents)
+    }
+
+    /// Whether the dump may end here.
+    pub(super) fn whole(&self) -> Result<(), FormatError> {
         if self.state != State::BlockType {
             let name = self.expected.get(&self.block.dump_id).map_or("an entry", |expected| expected.name.as_str());
             let inside = match self.state {
@@ -224,7 +230,7 @@ impl Tally {
         let mut missing: Vec<_> = self.expected.iter().filter(|(_, expected)| !expected.seen).collect();
         missing.sort_by_key(|(id, _)| **id);
         match missing.as_slice() {
-            [] => Ok(self.contents),
+            [] => Ok(()),
             [(_, first), others @ ..] => {
                 let more = if others.is_empty() { String::new() } else { format!(" and of {} more", others.len()) };
                 Err(FormatError::Truncated { inside: format!("before the data of {}{more}", first.name) })
