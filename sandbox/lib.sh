@@ -66,3 +66,11 @@ daemon() {
     exec setsid "$@"
   ) </dev/null >"$log" 2>&1 &
 }
+
+# One at a time: two sandboxes that start together would fetch and build the same things.
+# Held until the calling script ends.
+take_turns() {
+  mkdir -p "$SANDBOX_CACHE"
+  exec 9>"$SANDBOX_CACHE/lock"
+  flock 9
+}
