@@ -107,7 +107,8 @@ fn app(arguments: &[OsString]) -> Option<String> {
 fn linked_service(environment: &Environment, app: &str) -> Result<ServiceName, Failure> {
     let mut linked = Vec::new();
     for name in Service::all(&environment.lib_root)? {
-        if Service::find(&environment.lib_root, &name)?.linked_apps.iter().any(|linked| linked == app) {
+        let found = Service::find(&environment.lib_root, &name);
+        if found.is_ok_and(|service| service.linked_apps.iter().any(|linked| linked == app)) {
             linked.push(name);
         }
     }
@@ -142,8 +143,10 @@ fn explain(error: &clap::Error, command: &clap::Command) -> Failure {
             "Please specify a valid name for the service".to_owned()
         }
         ErrorKind::MissingRequiredArgument => format!("Please specify {argument}"),
-        // An unknown flag has been taken for the service, as --global is.
-        ErrorKind::ValueValidation if command.get_name() == "report" && value.starts_with("--") => {
+        // An unknown flag may have been taken for the service, as --global is.
+        ErrorKind::UnknownArgument | ErrorKind::ValueValidation
+            if command.get_name() == "report" && [&argument, &value].iter().any(|text| text.starts_with("--")) =>
+        {
             format!("Invalid flag passed, valid flags: {}", crate::commands::report::flags().join(", "))
         }
         ErrorKind::UnknownArgument if argument.starts_with('-') => format!("The flag {argument} is not known"),

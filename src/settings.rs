@@ -53,7 +53,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "auth",
         default: "auto",
         values: "auto, iam, service or own",
-        help: "Whose keys open the store: own (pgbackup:auth), service (postgres:backup-auth), iam (instance role or environment), auto (the first of these that is there)",
+        help: "Whose keys open the store: own (pgbackup:auth), service (postgres:backup-auth), iam (instance role) or auto (the first that is there)",
         check: checked::<Auth>,
     },
     Property {

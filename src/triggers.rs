@@ -28,7 +28,8 @@ fn report(arguments: &[OsString], context: &Context) -> Result<()> {
     let Some(app) = arguments.first().and_then(|app| app.to_str()) else { return Ok(()) };
     let lib_root = &context.environment.lib_root;
     for name in Service::all(lib_root)? {
-        if Service::find(lib_root, &name)?.linked_apps.iter().any(|linked| linked == app) {
+        // A service that an interrupted postgres:create has left must not spoil everybody's report.
+        if Service::find(lib_root, &name).is_ok_and(|service| service.linked_apps.iter().any(|linked| linked == app)) {
             report::report(context, &Subject::Service(name), None, false)?;
         }
     }

@@ -1,4 +1,6 @@
 //! One test binary: it links once, and the services it starts are shared. Each file is one command or one promise.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a test fails by panicking
 
+mod cli;
+mod install;
 mod store;

@@ -154,7 +154,7 @@ pub fn detail(command: &Command) -> String {
         let _ = write!(text, "\nFlags:\n{}", columns(flags));
     }
     if let Some(notes) = command.get_before_long_help() {
-        let _ = write!(text, "\n{notes}\n");
+        let _ = write!(text, "\n{}\n", notes.to_string().trim_end());
     }
     if let Some(examples) = command.get_after_help() {
         let _ = write!(text, "\nExamples:\n\n{examples}\n");
@@ -179,8 +179,40 @@ pub fn readme_commands(tree: &Command) -> String {
     })
 }
 
+/// The README's section of each command: usage, flags and examples.
+pub fn readme_usage(tree: &Command) -> String {
+    let mut text = String::new();
+    for command in commands(tree) {
+        let about = about(command);
+        let _ = write!(text, "\n### {about}\n\n```shell\n# usage\ndokku pgbackup:{}\n```\n", usage(command));
+        let flags: Vec<_> = flags(command).collect();
+        if !flags.is_empty() {
+            text.push_str("\nflags:\n\n");
+        }
+        for flag in flags {
+            let _ = writeln!(text, "- `{}`: {}", flag_usage(flag), help_of(flag));
+        }
+        let long = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+        let long = long.strip_prefix(&about).unwrap_or(&long).trim();
+        if !long.is_empty() {
+            let _ = write!(text, "\n{}\n", wrap(long, 100));
+        }
+        let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for paragraph in examples.split("\n\n").filter(|paragraph| !paragraph.is_empty()) {
+            if paragraph.starts_with("    ") {
+                let code: Vec<_> = paragraph.lines().map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
+                let _ = write!(text, "\n```shell\n{}\n```\n", code.join("\n"));
+            } else {
+                let _ = write!(text, "\n{paragraph}:\n");
+            }
+        }
+    }
+    text.push('\n');
+    text
+}
+
 /// Two columns, indented.
-fn columns(rows: Vec<(String, String)>) -> String {
+pub fn columns(rows: Vec<(String, String)>) -> String {
     let width = rows.iter().map(|(left, _)| left.chars().count()).max().unwrap_or_default();
     rows.into_iter().fold(String::new(), |mut text, (left, right)| {
         let _ = writeln!(text, "    {left:width$}  {right}");

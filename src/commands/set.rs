@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::cli;
 use crate::commands::Context;
 use crate::dokku::properties::Subject;
 use crate::error::Failure;
@@ -14,6 +15,7 @@ use crate::settings::{self, PROPERTIES};
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "<service>|--global <property> [<value>]",
+    before_long_help = properties(),
     after_help = "Say where the backups of lollipop go
 
     dokku pgbackup:set lollipop destination s3://my-backups
@@ -36,6 +38,16 @@ pub struct Args {
     /// The value; left out or empty it clears the property
     #[arg(value_name = "value", default_value = "", hide_default_value = true)]
     pub value: String,
+}
+
+/// The properties, for the help.
+fn properties() -> String {
+    let rows = PROPERTIES.iter().map(|property| {
+        let default =
+            if property.default.is_empty() { String::new() } else { format!(" (default: {})", property.default) };
+        (property.name.to_owned(), format!("{}{default}", property.help))
+    });
+    format!("Properties:\n{}", cli::help::columns(rows.collect()))
 }
 
 /// Sets or clears it.

@@ -1,0 +1,404 @@
+//! The shell around everything: how Dokku calls us and what a user reads. Runs the executable behind its links, in a Dokku
+//! library folder of its own; nothing here needs docker.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use insta::assert_snapshot;
+use pgbackup::cli;
+use pgbackup::settings::PROPERTIES;
+
+/// A Dokku library folder with the plugin in it.
+struct Host {
+    folder: tempfile::TempDir,
+}
+
+impl Host {
+    fn new() -> Self {
+        let host = Self { folder: tempfile::tempdir().unwrap() };
+        let plugin = host.plugin();
+        fs::create_dir_all(plugin.join("subcommands")).unwrap();
+        fs::create_dir(plugin.join("bin")).unwrap();
+        symlink(env!("CARGO_BIN_EXE_pgbackup"), plugin.join("bin/pgbackup")).unwrap();
+        let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        for link in links("subcommands") {
+            symlink(
+                fs::read_link(repository.join("subcommands").join(&link)).unwrap(),
+                plugin.join("subcommands").join(&link),
+            )
+            .unwrap();
+        }
+        for link in ["commands"].into_iter().chain(pgbackup::triggers::NAMES.iter().copied()) {
+            symlink(fs::read_link(repository.join(link)).unwrap(), plugin.join(link)).unwrap();
+        }
+        host
+    }
+
+    fn plugin(&self) -> PathBuf {
+        self.folder.path().join("plugins/enabled/pgbackup")
+    }
+
+    fn service(&self, name: &str, apps: &str) {
+        let root = self.folder.path().join("services/postgres").join(name);
+        fs::create_dir_all(&root).unwrap();
+        fs::write(root.join("PASSWORD"), "secret").unwrap();
+        fs::write(root.join("LINKS"), apps).unwrap();
+    }
+
+    fn property(&self, subject: &str, name: &str) -> PathBuf {
+        self.folder.path().join("config/pgbackup").join(subject).join(name)
+    }
+
+    /// Runs `dokku pgbackup:<command> <words>` as Dokku would.
+    fn run(&self, command: &str, words: &[&str]) -> Run {
+        let mut all = vec![format!("pgbackup:{command}")];
+        all.extend(words.iter().map(ToString::to_string));
+        self.call(&format!("subcommands/{command}"), &all, &[], "")
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "tests run the executable")]
+    fn call(&self, file: &str, words: &[String], environment: &[(&str, &str)], input: &str) -> Run {
+        let mut child = Command::new(self.plugin().join(file))
+            .args(words)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("DOKKU_LIB_ROOT", self.folder.path())
+            .env("DOKKU_NOT_IMPLEMENTED_EXIT", "10")
+            .envs(environment.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        Run {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+struct Run {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Run {
+    /// Everything that a user would see, and the exit code.
+    fn seen(&self) -> String {
+        format!("{}{}exit {}", self.out, self.err, self.code)
+    }
+}
+
+/// The names in a folder of the repository.
+fn links(folder: &str) -> Vec<String> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut names: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn every_command_has_its_link_and_every_link_its_command() {
+    let tree = cli::tree();
+    let mut names: Vec<_> = tree.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    names.push("default".to_owned());
+    names.sort();
+    assert_eq!(links("subcommands"), names);
+    let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    for name in names {
+        let target = fs::read_link(repository.join("subcommands").join(&name)).unwrap();
+        assert_eq!(target, PathBuf::from("../bin/pgbackup"), "{name}");
+    }
+    for name in ["commands"].iter().chain(pgbackup::triggers::NAMES) {
+        assert_eq!(fs::read_link(repository.join(name)).unwrap(), PathBuf::from("bin/pgbackup"), "{name}");
+    }
+    for name in ["install", "update", "uninstall"] {
+        assert_ne!(fs::metadata(repository.join(name)).unwrap().permissions().mode() & 0o111, 0, "{name}");
+    }
+}
+
+#[test]
+fn the_version_has_one_value() {
+    let text = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("plugin.toml")).unwrap();
+    assert!(text.contains(&format!("version = \"{}\"", env!("CARGO_PKG_VERSION"))), "{text}");
+}
+
+#[test]
+fn help_for_one_command() {
+    let host = Host::new();
+    assert_snapshot!(host.run("help", &["set"]).seen(), @r#"
+    Usage: dokku pgbackup:set <service>|--global <property> [<value>]
+
+    Set or clear a property of a service or of all
+
+    Without a value the property is cleared: the global value or the default counts again. See what is
+    set with pgbackup:report.
+
+    Arguments:
+        <service>   The service, or --global for all services that have no value of their own
+        <property>  The name of the property
+        <value>     The value; left out or empty it clears the property
+
+    Properties:
+        auth              Whose keys open the store: own (pgbackup:auth), service (postgres:backup-auth), iam (instance role) or auto (the first that is there) (default: auto)
+        destination       Where backups go
+        endpoint-url      Address of an S3-compatible store other than AWS
+        keep-previous     How long the database that a restore replaced stays for pgbackup:rollback (default: 48h)
+        maintenance       Whether a restore puts the linked apps into maintenance mode (needs the maintenance plugin) (default: on)
+        part-concurrency  How many parts are sent to the store at once (default: auto)
+        path-style        Whether the bucket stands in the path (on) or in the host name (off); auto: on with an endpoint-url (default: auto)
+        region            Region of the bucket
+
+    Examples:
+
+    Say where the backups of lollipop go
+
+        dokku pgbackup:set lollipop destination s3://my-backups
+
+    Use an S3-compatible store for all services
+
+        dokku pgbackup:set --global endpoint-url https://minio.example.com:9000
+
+    Go back to the global value or the default
+
+        dokku pgbackup:set lollipop destination
+    exit 0
+    "#);
+}
+
+#[test]
+fn help_is_reached_in_every_way() {
+    let host = Host::new();
+    let overview = host.run("help", &[]);
+    assert_eq!(overview.code, 0);
+    assert!(overview.out.starts_with("Usage: dokku pgbackup[:COMMAND]\n\nBack up and restore"), "{}", overview.out);
+    assert!(overview.out.contains("\n    pgbackup:set <service>|--global <property> [<value>]  "), "{}", overview.out);
+    let bare = host.call("subcommands/default", &["pgbackup".to_owned()], &[], "");
+    assert_eq!(bare.out, overview.out);
+    let by_commands = host.call("commands", &["pgbackup:help".to_owned()], &[], "");
+    assert_eq!(by_commands.out, overview.out);
+    let detail = host.run("help", &["report"]);
+    assert_eq!(host.run("report", &["--help"]).out, detail.out);
+    assert_eq!(host.run("report", &["prod", "-h"]).out, detail.out);
+    assert_eq!(host.run("help", &["pgbackup:report"]).out, detail.out);
+}
+
+#[test]
+fn dokku_help_has_one_line_of_us_and_all_lines_when_asked() {
+    let host = Host::new();
+    let one = host.call("commands", &["help".to_owned()], &[], "");
+    assert_eq!(one.seen(), "    pgbackup, Back up and restore dokku-postgres services\nexit 0");
+    // Dokku's `help --all` tells its plugins by its own command line alone.
+    #[expect(clippy::disallowed_methods, reason = "tests run the executable")]
+    let all = Command::new("/bin/sh")
+        .args(["-c", "\"$0\" help; true", host.plugin().join("commands").to_str().unwrap(), "--all"])
+        .output()
+        .unwrap();
+    let all = String::from_utf8(all.stdout).unwrap();
+    assert_eq!(all.lines().count(), links("subcommands").len() - 1, "{all}");
+    assert!(all.lines().all(|line| line.starts_with("    pgbackup:") && line.matches(", ").count() == 1), "{all}");
+}
+
+#[test]
+fn what_is_not_ours_is_left_to_others() {
+    let host = Host::new();
+    for name in ["pgbackup:nosuch", "pgbackups", "apps:list", ""] {
+        let run = host.call("commands", &[name.to_owned()], &[], "");
+        assert_eq!(run.seen(), "exit 10", "{name}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_explained() {
+    let host = Host::new();
+    host.service("prod", "web\n");
+    let seen = |command: &str, words: &[&str]| host.run(command, words).seen();
+    assert_snapshot!(seen("set", &[]), @r"
+     !     Please specify a valid name for the service
+     !     Usage: dokku pgbackup:set <service>|--global <property> [<value>]
+     !     More on it with: dokku pgbackup:help set
+    exit 2
+    ");
+    assert_snapshot!(seen("set", &["../../etc", "region", "x"]), @r#"
+     !     "../../etc" is not a valid service name, which has letters, digits, _ and - only and begins with no dash
+     !     Usage: dokku pgbackup:set <service>|--global <property> [<value>]
+     !     More on it with: dokku pgbackup:help set
+    exit 2
+    "#);
+    assert_snapshot!(seen("set", &["prod", "region", "x", "y"]), @r"
+     !     The argument y is one too many
+     !     Usage: dokku pgbackup:set <service>|--global <property> [<value>]
+     !     More on it with: dokku pgbackup:help set
+    exit 2
+    ");
+    assert_snapshot!(seen("set", &["prod", "region", "--nosuch"]), @r"
+     !     The flag --nosuch is not known
+     !     Usage: dokku pgbackup:set <service>|--global <property> [<value>]
+     !     More on it with: dokku pgbackup:help set
+    exit 2
+    ");
+    assert_snapshot!(seen("report", &["prod", "--format", "xml"]), @r#"
+     !     "xml" is not valid for --format <FORMAT>, which takes stdout, json
+     !     Usage: dokku pgbackup:report [<service>|--global] [<flag>] [--format json]
+     !     More on it with: dokku pgbackup:help report
+    exit 2
+    "#);
+    assert_snapshot!(seen("help", &["nosuch"]), @r"
+     !     pgbackup:nosuch is not a command
+     !     See the commands with: dokku pgbackup:help
+    exit 2
+    ");
+    let run = host.call("bin/pgbackup", &["nosuch".to_owned()], &[], "");
+    assert_eq!(run.code, 2, "{}", run.err);
+}
+
+#[test]
+fn set_stores_what_is_valid_and_nothing_else() {
+    let host = Host::new();
+    host.service("prod", "");
+    assert_eq!(
+        host.run("set", &["prod", "destination", "s3://sportfin-prod-database-backups"]).seen(),
+        "=====> Setting destination to s3://sportfin-prod-database-backups\nexit 0"
+    );
+    let file = host.property("prod", "destination");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "s3://sportfin-prod-database-backups");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_snapshot!(host.run("set", &["prod", "destination", "bucket"]).seen(), @r#"
+     !     Invalid value for destination: "bucket" is not a destination, which looks like s3://bucket, s3://bucket/prefix or file:///folder
+     !     destination takes s3://bucket, s3://bucket/prefix or file:///folder
+    exit 2
+    "#);
+    assert_snapshot!(host.run("set", &["prod", "nosuch", "x"]).seen(), @r"
+     !     Invalid property specified, valid properties include: auth, destination, endpoint-url, keep-previous, maintenance, part-concurrency, path-style, region
+    exit 2
+    ");
+    assert_eq!(host.run("set", &["ghost", "region", "x"]).code, 1);
+    assert_eq!(
+        host.run("set", &["--global", "region", "eu-central-1"]).seen(),
+        "=====> Setting region to eu-central-1\nexit 0"
+    );
+    // Dokku leaves its own flags among the arguments.
+    assert_eq!(host.run("set", &["--global", "region", "eu-west-1", "--quiet"]).seen(), "exit 0");
+    assert_eq!(fs::read_to_string(host.property("--global", "region")).unwrap(), "eu-west-1");
+    assert_eq!(host.run("set", &["prod", "destination"]).seen(), "=====> Unsetting destination\nexit 0");
+    assert_eq!(host.run("set", &["prod", "destination", ""]).code, 0);
+    assert!(!file.exists());
+    let secret = host.run("set", &["prod", "secret-access-key", "x"]);
+    assert_eq!(secret.code, 2);
+    assert!(secret.err.contains("pgbackup:auth prod"), "{}", secret.err);
+}
+
+#[test]
+fn keys_come_in_by_standard_input_and_are_never_shown() {
+    let host = Host::new();
+    host.service("prod", "");
+    let words = ["pgbackup:auth".to_owned(), "prod".to_owned(), "AKIA1".to_owned()];
+    let run = host.call("subcommands/auth", &words, &[], "top/secret+key\n");
+    assert_eq!(run.seen(), "=====> Setting access-key-id to AKIA1\n=====> Setting secret-access-key\nexit 0");
+    assert_eq!(fs::read_to_string(host.property("prod", "secret-access-key")).unwrap(), "top/secret+key");
+    let mode = fs::metadata(host.property("prod", "secret-access-key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(!host.run("report", &["prod"]).out.contains("top/secret"));
+    assert_eq!(host.run("report", &["prod", "--pgbackup-access-key-id"]).out, "AKIA1\n");
+    let nothing = host.call("subcommands/auth", &words, &[], "");
+    assert_eq!(nothing.seen(), " !     Please give the secret access key on standard input\nexit 2");
+    assert_eq!(host.run("auth", &["prod", "--clear"]).code, 0);
+    assert!(!host.property("prod", "secret-access-key").exists());
+}
+
+#[test]
+fn report_has_dokkus_shape() {
+    let host = Host::new();
+    host.service("prod", "web\n");
+    host.service("testapp", "");
+    host.run("set", &["prod", "destination", "s3://own"]);
+    host.run("set", &["--global", "destination", "s3://global"]);
+    let whole = host.run("report", &["prod"]);
+    assert_eq!(whole.code, 0);
+    let lines: Vec<_> = whole.out.lines().collect();
+    assert_eq!(lines[0], "=====> prod pgbackup information");
+    assert_eq!(lines[1], "       Pgbackup access key id:");
+    assert!(lines.contains(&"       Pgbackup computed destination:      s3://own"), "{}", whole.out);
+    assert!(lines.contains(&"       Pgbackup computed keep previous:    48h"), "{}", whole.out);
+    assert!(lines[1..].is_sorted(), "{}", whole.out);
+    assert_eq!(host.run("report", &["prod", "--pgbackup-computed-destination"]).seen(), "s3://own\nexit 0");
+    assert_eq!(host.run("report", &["testapp", "--pgbackup-computed-destination"]).seen(), "s3://global\nexit 0");
+    assert_eq!(host.run("report", &["--pgbackup-destination"]).out, "s3://own\n\n");
+    let global = host.run("report", &["--global"]).out;
+    assert!(global.starts_with("=====> --global pgbackup information\n"), "{global}");
+    assert!(!global.contains("Pgbackup destination") && global.contains("Pgbackup global destination"), "{global}");
+    assert_eq!(
+        host.run("report", &["prod", "--pgbackup-region", "--pgbackup-destination"]).err,
+        " !     pgbackup:report command allows only a single flag\n"
+    );
+    assert_eq!(
+        host.run("report", &["prod", "--pgbackup-region", "--format", "json"]).err,
+        " !     --format flag cannot be specified when specifying an info flag\n"
+    );
+    for words in [&["prod", "--nosuch"][..], &["--nosuch"][..], &["--global", "--pgbackup-region"][..]] {
+        let invalid = host.run("report", words);
+        assert!(invalid.err.starts_with(" !     Invalid flag passed, valid flags: --pgbackup-"), "{}", invalid.err);
+        assert_eq!(invalid.code, 2);
+    }
+    let json = host.run("report", &["--format", "json"]).out;
+    let objects: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(objects.len(), 2);
+    assert_eq!(objects[0]["computed-destination"], "s3://own");
+    assert_eq!(objects[1]["destination"], "");
+    let trigger = host.call("report", &["web".to_owned()], &[], "");
+    assert_eq!(trigger.out, whole.out);
+    assert_eq!(host.call("report", &["other".to_owned()], &[], "").seen(), "exit 0");
+}
+
+#[test]
+fn an_app_stands_for_its_service_where_none_is_given() {
+    let host = Host::new();
+    host.service("prod", "web\n");
+    let words = ["pgbackup:auth".to_owned(), "--clear".to_owned()];
+    assert_eq!(host.call("subcommands/auth", &words, &[("DOKKU_APP_NAME", "web")], "").code, 0);
+    assert_eq!(host.run("auth", &["--clear", "--app", "web"]).code, 0);
+    // A service that is given counts more: Dokku's own client adds --app by itself.
+    assert_eq!(host.run("auth", &["prod", "--clear", "--app", "other"]).code, 0);
+    assert_snapshot!(host.run("auth", &["--clear", "--app", "other"]).seen(), @r"
+     !     The app other has no postgres service linked to it
+     !     List the services with: dokku postgres:list
+    exit 2
+    ");
+}
+
+#[test]
+fn the_readme_has_the_commands_as_they_are() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let mut fresh = text.clone();
+    let tree = cli::tree();
+    let commands = format!("```\n{}```\n", cli::help::readme_commands(&tree));
+    let settings = PROPERTIES.iter().fold(
+        "| Name | Description | Default |\n| --- | --- | --- |\n".to_owned(),
+        |text, property| {
+            let default = if property.default.is_empty() { String::new() } else { format!("`{}`", property.default) };
+            text + &format!("| `{}` | {} | {default} |\n", property.name, property.help)
+        },
+    );
+    for (name, generated) in [("commands", commands), ("usage", cli::help::readme_usage(&tree)), ("settings", settings)]
+    {
+        let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("<!-- {name}:end -->"));
+        let from = fresh.find(&begin).unwrap() + begin.len();
+        let to = from + fresh[from..].find(&end).unwrap();
+        fresh.replace_range(from..to, &generated);
+    }
+    #[expect(clippy::disallowed_methods, reason = "a switch for whoever changes a command")]
+    if std::env::var_os("UPDATE_README").is_some() {
+        fs::write(&path, &fresh).unwrap();
+    } else {
+        assert!(text == fresh, "README.md is stale: UPDATE_README=1 cargo test the_readme_has writes it anew");
+    }
+}
