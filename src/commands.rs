@@ -5,10 +5,17 @@
 
 pub mod arguments;
 pub mod auth;
+pub mod backup;
 pub mod context;
 pub mod help;
+pub mod recovery;
 pub mod report;
+pub mod restore;
+pub mod restore_abort;
+pub mod restore_commit;
+pub mod rollback;
 pub mod set;
+pub mod verify;
 pub mod version;
 
 use anyhow::Result;
@@ -20,9 +27,17 @@ pub use context::Context;
 #[expect(missing_docs, reason = "each is documented by its Args, which is its help")]
 pub enum Command {
     Auth(auth::Args),
+    Backup(backup::Args),
     Help(help::Args),
     Report(report::Args),
+    Restore(restore::Args),
+    #[command(name = "restore:abort")]
+    RestoreAbort(restore_abort::Args),
+    #[command(name = "restore:commit")]
+    RestoreCommit(restore_commit::Args),
+    Rollback(rollback::Args),
     Set(set::Args),
+    Verify(verify::Args),
     Version(version::Args),
 }
 
@@ -34,8 +49,14 @@ impl Command {
     pub fn run(&self, context: &Context) -> Result<()> {
         match self {
             Self::Auth(args) => auth::run(args, context),
+            Self::Backup(args) => backup::run(args, context),
             Self::Help(args) => help::run(args, context),
             Self::Report(args) => report::run(args, context),
+            Self::Restore(args) => restore::run(args, context),
+            Self::RestoreAbort(args) => restore_abort::run(args, context),
+            Self::RestoreCommit(args) => restore_commit::run(args, context),
+            Self::Rollback(args) => rollback::run(args, context),
+            Self::Verify(args) => verify::run(args, context),
             Self::Set(args) => set::run(args, context),
             Self::Version(args) => version::run(args, context),
         }

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::store::StoreError;
+
 /// What scripts may branch on; see `docs/exit-codes.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -80,16 +82,51 @@ impl Failure {
         self
     }
 
-    /// Finds the `Failure` inside an error, keeping the context that was put around it, or makes a plain one.
+    /// The failure that the user reads for an error: the one inside it, else what a store or an interruption means, else its text.
     pub fn from_error(error: anyhow::Error) -> Self {
-        match error.downcast::<Self>() {
-            Ok(failure) => failure,
-            Err(error) if error.chain().any(<dyn std::error::Error>::is::<crate::interrupt::Interrupted>) => {
-                Self::new(Kind::Interrupted, "Interrupted")
+        let error = match error.downcast::<Self>() {
+            Ok(failure) => return failure,
+            Err(error) => error,
+        };
+        if find::<crate::interrupt::Interrupted>(&error).is_some() {
+            return Self::new(Kind::Interrupted, "Interrupted; what was begun has been taken back");
+        }
+        match find::<StoreError>(&error) {
+            Some(StoreError::Interrupted(_)) => {
+                Self::new(Kind::Interrupted, "Interrupted; what was begun has been taken back")
             }
-            Err(error) => Self::failed(format!("{error:#}")),
+            Some(store) => {
+                let kind = if matches!(store, StoreError::NotFound { .. }) { Kind::NoSuchBackup } else { Kind::Failed };
+                let failure = Self::new(kind, capitalized(&store.to_string()));
+                match store {
+                    StoreError::Denied { permission, resource } => failure.hint(format!(
+                        "Allow {permission} on {resource} in the policy of the role or user whose keys are used"
+                    )),
+                    StoreError::Misconfigured { hint, .. } => failure.hint(hint),
+                    _ => failure,
+                }
+            }
+            None => Self::failed(capitalized(&format!("{error:#}"))),
         }
     }
+}
+
+/// Looks for an error of a type in the chain of causes, through `io::Error`s too: they hide what they were made of.
+fn find<T: std::error::Error + 'static>(error: &anyhow::Error) -> Option<&T> {
+    error.chain().find_map(|cause| {
+        let mut cause = cause;
+        loop {
+            if let Some(found) = cause.downcast_ref::<T>() {
+                return Some(found);
+            }
+            cause = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
+        }
+    })
+}
+
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 impl fmt::Display for Failure {

@@ -143,6 +143,15 @@ pub struct Object {
     pub finished: Timestamp,
 }
 
+/// A digest as text.
+pub fn hex(digest: &[u8]) -> String {
+    use std::fmt::Write as _;
+    digest.iter().fold(String::with_capacity(digest.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 impl Fingerprint {
     /// Rows of all tables together.
     pub fn rows(&self) -> u64 {

@@ -9,6 +9,7 @@
 //! The voice ignores a standard output that was closed (`… | head`): a backup must not die of it. Data doesn't: it returns
 //! [`OutputClosed`], which ends the command and counts as success.
 
+pub mod comparison;
 pub mod human;
 pub mod progress;
 pub mod prompt;

@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn every_single_break_is_found() {
-        let breaks: [(&str, fn(&mut Fingerprint)); 8] = [
+        type Break = (&'static str, fn(&mut Fingerprint));
+        let breaks: [Break; 8] = [
             ("table public.users", |f| *f.tables.get_mut("public.users").unwrap() -= 1),
             ("table public.users", |f| drop(f.tables.remove("public.users"))),
             ("table public.new", |f| drop(f.tables.insert("public.new".to_owned(), 0))),

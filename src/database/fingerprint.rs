@@ -4,7 +4,7 @@
 //! Counts are exact (`count(*)`), spread over a few sessions. Objects of extensions are left out: `CREATE EXTENSION` makes them,
 //! and the extension's version is compared instead.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, anyhow};
@@ -87,18 +87,20 @@ fn read_structure(client: &mut Client) -> Result<Fingerprint, postgres::Error> {
     })
 }
 
-/// Everything that is compared, read from a database that nobody else changes (a staging database).
+/// Everything that is compared, read from a database that nobody else changes (a staging database); and which of its tables
+/// belong to extensions.
 ///
 /// # Errors
 /// When a table can't be read; the message names it.
-pub fn read(service: &RunningService, database: &str) -> Result<Fingerprint> {
+pub fn read(service: &RunningService, database: &str) -> Result<(Fingerprint, BTreeSet<String>)> {
     let mut client = session::connect(service, database)?;
     let mut fingerprint = structure(&mut client)?;
     fingerprint.sequences = sequences(&mut client)?;
-    let names = snapshot::table_names(&mut client)?;
+    let tables = snapshot::list_tables(&mut client)?;
     drop(client);
-    fingerprint.tables = count_all(service, database, names)?;
-    Ok(fingerprint)
+    let of_extensions = tables.iter().filter(|table| table.of_extension).map(|table| table.name.clone()).collect();
+    fingerprint.tables = count_all(service, database, tables.into_iter().map(|table| table.name).collect())?;
+    Ok((fingerprint, of_extensions))
 }
 
 /// Exact rows of one table as the session sees them.

@@ -134,13 +134,13 @@ fn tables(client: &mut Client) -> Result<BTreeMap<u32, Table>, Obstacle> {
         .map_err(Obstacle::of)
 }
 
-/// Lists the names of the tables with rows of their own in any session.
+/// Lists the tables with rows of their own in any session.
 ///
 /// # Errors
 /// When the server refuses.
-pub fn table_names(client: &mut Client) -> Result<Vec<String>> {
+pub fn list_tables(client: &mut Client) -> Result<Vec<Table>> {
     match tables(client) {
-        Ok(tables) => Ok(tables.into_values().map(|table| table.name).collect()),
+        Ok(tables) => Ok(tables.into_values().collect()),
         Err(Obstacle::Moved(text)) => bail!("{text}"),
         Err(Obstacle::Final(error)) => Err(error),
     }

@@ -1,0 +1,327 @@
+//! `backup`: service → snapshot → dump → pack → store → manifest → history, on one screen.
+//!
+//! Nothing is called saved before the dump ended well, the store has confirmed every byte, and the archive is complete. Whatever
+//! fails before that takes the upload back as it drops.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use jiff::Timestamp;
+
+use crate::archive::pack::{Options, Packer};
+use crate::archive::{GLOBALS, HEAD_BYTES, MANIFEST, Transfer};
+use crate::commands::context::Context;
+use crate::commands::recovery;
+use crate::database::snapshot::Snapshot;
+use crate::database::{description, dump, fingerprint, session, words};
+use crate::error::Failure;
+use crate::history::{BackupRecord, Entry, Event, History};
+use crate::lock::Lock;
+use crate::manifest::{self, FORMAT, Manifest, Object, Server};
+use crate::service::name::ServiceName;
+use crate::service::{RunningService, Service};
+use crate::store::key::BackupKey;
+use crate::store::{Store, Upload, UploadPlan};
+use crate::ui::Progress;
+use crate::ui::human;
+
+/// Take a backup now
+///
+/// The database is dumped in one snapshot while apps go on writing. The dump streams straight into the destination and takes
+/// no space on the disk of the host. The last line names the key of the backup; with --quiet the key alone is printed.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "<service>|--all [--label TEXT]",
+    after_help = "Back up lollipop
+
+    dokku pgbackup:backup lollipop
+
+Say what it is for
+
+    dokku pgbackup:backup lollipop --label \"before the migration\"
+
+Back up every service that has a destination
+
+    dokku pgbackup:backup --all
+
+Get the key alone in a script
+
+    key=$(dokku --quiet pgbackup:backup lollipop)"
+)]
+pub struct Args {
+    /// The service to back up
+    #[arg(value_name = "service", required_unless_present = "all", conflicts_with = "all")]
+    pub service: Option<ServiceName>,
+    /// Back up every service
+    #[arg(long)]
+    pub all: bool,
+    /// A note that is kept with the backup
+    #[arg(long, value_name = "TEXT")]
+    pub label: Option<String>,
+}
+
+/// Takes backups.
+///
+/// # Errors
+/// When one of them fails; with `--all` the others are still taken.
+pub fn run(args: &Args, context: &Context) -> Result<()> {
+    match &args.service {
+        Some(service) => one(context, service, args.label.as_deref()),
+        None => all(context, args.label.as_deref()),
+    }
+}
+
+fn one(context: &Context, name: &ServiceName, label: Option<&str>) -> Result<()> {
+    let service = Service::find(&context.environment.lib_root, name)?;
+    let lock = Lock::take(&context.environment.data_folder(), name, "backup", Duration::ZERO)?;
+    let store = context.store(&service)?;
+    let running = service.running(&context.docker)?;
+    recovery::settle(context, &running, &lock)?;
+    let manifest = take(context, &running, &lock, store.as_ref(), label)?;
+    let key = manifest.key.to_string();
+    context.ui.outcome(format!("Backup of {name} saved as {key}"), &key);
+    Ok(())
+}
+
+fn all(context: &Context, label: Option<&str>) -> Result<()> {
+    let mut failed = Vec::new();
+    let mut taken = 0;
+    for name in Service::all(&context.environment.lib_root)? {
+        if context.settings(&name)?.destination.is_none() {
+            context.ui.warn(format!("{name} has no destination and is not backed up"));
+            context.ui.warn(format!("Set it: dokku pgbackup:set {name} destination s3://BUCKET"));
+            failed.push(name);
+            continue;
+        }
+        match one(context, &name, label) {
+            Ok(()) => taken += 1,
+            Err(error) => {
+                crate::interrupt::check()?;
+                context.ui.fail(&Failure::from_error(error));
+                failed.push(name);
+            }
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = failed.iter().map(ServiceName::as_str).collect();
+    Err(Failure::failed(format!("{taken} services were backed up, {} were not: {}", failed.len(), names.join(", ")))
+        .into())
+}
+
+/// Backs a service up and remembers how that went. The caller holds the service's lock.
+///
+/// # Errors
+/// When the backup failed; nothing of it is left in the store then, or the error says what is.
+pub fn take(
+    context: &Context,
+    service: &RunningService,
+    _lock: &Lock,
+    store: &dyn Store,
+    label: Option<&str>,
+) -> Result<Manifest> {
+    let name = &service.service.name;
+    let history = History::of(&context.environment.data_folder().join(name.as_str()));
+    let began = Instant::now();
+    context.ui.step(format!("Backing up {name} to {}", store.describe()));
+    let result = pipeline(context, service, store, label, &history);
+    let seconds = Some(began.elapsed().as_secs_f64());
+    match result {
+        Ok((manifest, bytes, confirmed_by)) => {
+            let rows = manifest.fingerprint.rows();
+            context.ui.detail(format!(
+                "{} in {}: {} tables, {rows} rows, confirmed by the store ({confirmed_by})",
+                human::size(bytes),
+                human::duration(began.elapsed()),
+                manifest.fingerprint.tables.len(),
+            ));
+            let record = BackupRecord::new(manifest.clone(), store.describe(), bytes, confirmed_by);
+            if let Err(error) = history.append(&Entry::now(Event::Backup(Box::new(record)), seconds)) {
+                context.ui.warn(format!("The backup is saved, but not in the history of this host: {error:#}"));
+            }
+            Ok(manifest)
+        }
+        Err(error) => {
+            let failure = Failure::from_error(error);
+            let event = Event::BackupFailed { destination: store.describe(), error: failure.to_string() };
+            if let Err(error) = history.append(&Entry::now(event, seconds)) {
+                context.ui.warn(format!("The failure can't be written into the history: {error:#}"));
+            }
+            Err(failure.into())
+        }
+    }
+}
+
+fn pipeline(
+    context: &Context,
+    service: &RunningService,
+    store: &dyn Store,
+    label: Option<&str>,
+    history: &History,
+) -> Result<(Manifest, u64, String)> {
+    let started = fresh_second(context, &service.service.name, history)?;
+    let key = BackupKey::new(service.service.name.clone(), started, false);
+    let size = dump_size(service)?;
+    // Wrong keys, bucket or endpoint are found here, before the database is touched.
+    let upload = store.upload(&key.to_string(), UploadPlan { head: HEAD_BYTES, expected: size })?;
+    let mut snapshot = Snapshot::take(service)?;
+    let version_number = session::version_number(snapshot.client())?;
+    let database = description::describe(snapshot.client(), version_number)?;
+
+    let modified = u64::try_from(started.as_second()).unwrap_or_default();
+    let packer = Packer::new(Sink(upload), Options::new(modified))?;
+    let mut metered =
+        Metered { packer, progress: context.ui.progress(&format!("Saving {}", service.service.name), Some(size)) };
+    let dumped = dump::dump(&context.docker, service, &snapshot, &database.encoding, dump::Engine::Auto, &mut metered)?;
+    let Metered { packer, progress } = metered;
+    drop(progress);
+
+    let mut print = fingerprint::structure(snapshot.client())?;
+    print.sequences = dumped.sequences;
+    print.tables = dumped.rows;
+    for table in snapshot.tables().clone().into_values().map(|table| table.name) {
+        if let std::collections::btree_map::Entry::Vacant(uncounted) = print.tables.entry(table) {
+            let rows = fingerprint::count(snapshot.client(), uncounted.key())?;
+            uncounted.insert(rows);
+        }
+    }
+    if print.large_objects != dumped.large_objects {
+        bail!("The dump holds {} large objects, but the snapshot has {}", dumped.large_objects, print.large_objects);
+    }
+    snapshot.confirm()?;
+    context.ui.debug(format!("Dumped with {}", dumped.engine));
+
+    let mut description = Manifest {
+        format: FORMAT,
+        made_by: concat!("pgbackup ", env!("CARGO_PKG_VERSION")).to_owned(),
+        service: service.service.name.clone(),
+        host: context.environment.host_name(),
+        label: label.map(str::to_owned),
+        started,
+        snapshot: snapshot.taken(),
+        server: server(service, &mut snapshot, version_number)?,
+        database,
+        fingerprint: print,
+        dump_bytes: packer.dump_bytes(),
+        object: None,
+        key,
+    };
+    drop(snapshot);
+    if description.fingerprint.tables.is_empty() {
+        context
+            .ui
+            .warn(format!("The database {} has no tables: is it the one your app uses?", description.database.name));
+    }
+    let globals = globals(context, service)?;
+    let archive = packer
+        .finish(&[(MANIFEST, &description.to_json()?), (GLOBALS, &globals)])
+        .map_err(|error| Transfer::new("packing the dump", error))?;
+    crate::interrupt::check()?;
+    let digest = archive.sha256_behind_head;
+    let stored = archive.sink.0.complete(&archive.head)?;
+    description.object = Some(Object {
+        bytes: stored.bytes,
+        head_bytes: HEAD_BYTES as u64,
+        sha256_behind_head: manifest::hex(&digest),
+        finished: context.now(),
+    });
+    if let Err(error) = store.put(&description.key.sidecar(), &description.to_json()?) {
+        // The object is complete and carries its own manifest: the backup is good.
+        context.ui.warn(format!("The backup is saved, but its description beside it is not: {error}"));
+    }
+    Ok((description, stored.bytes, stored.confirmed_by))
+}
+
+/// The second that names this backup: not that of the one before, which would be overwritten.
+fn fresh_second(context: &Context, service: &ServiceName, history: &History) -> Result<Timestamp> {
+    let taken = history.read().unwrap_or_default().into_iter().rev().find_map(|entry| match entry.event {
+        Event::Backup(record) if record.key.service() == service => Some(record.key.started().as_second()),
+        _ => None,
+    });
+    loop {
+        let now = context.now();
+        // A clock that was set back far doesn't make us wait for it: only the very second is taken.
+        if taken != Some(now.as_second()) {
+            return Ok(now);
+        }
+        crate::interrupt::check()?;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// About how long the dump will be, in bytes: tables without their indexes.
+fn dump_size(service: &RunningService) -> Result<u64> {
+    let mut client = session::connect(service, &service.service.database)?;
+    let bytes: i64 = client
+        .query_one(
+            "SELECT pg_catalog.coalesce(pg_catalog.sum(pg_catalog.pg_table_size(c.oid)), 0)::pg_catalog.int8 \
+             + pg_catalog.pg_table_size('pg_catalog.pg_largeobject') \
+             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE c.relkind = 'r' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'",
+            &[],
+        )
+        .and_then(|row| row.try_get(0))
+        .map_err(|error| anyhow!("{}", words(&error)))?;
+    Ok(u64::try_from(bytes).unwrap_or_default())
+}
+
+fn server(service: &RunningService, snapshot: &mut Snapshot, version_number: i32) -> Result<Server> {
+    let version: String = snapshot
+        .client()
+        .query_one("SELECT pg_catalog.current_setting('server_version')", &[])
+        .and_then(|row| row.try_get(0))
+        .map_err(|error| anyhow!("{}", words(&error)))?;
+    // Debian's packages add themselves in parentheses: "15.18 (Debian 15.18-0+deb12u1)".
+    let version = version.split(' ').next().unwrap_or_default().to_owned();
+    Ok(Server {
+        version,
+        version_number,
+        image: service.image.clone(),
+        linked_apps: service.service.linked_apps.clone(),
+    })
+}
+
+/// Roles and their memberships, for a new host. Without passwords: even hashed ones are nothing for a bucket.
+fn globals(context: &Context, service: &RunningService) -> Result<Vec<u8>> {
+    context
+        .docker
+        .exec_output(
+            &service.service.container,
+            &["pg_dumpall", "--globals-only", "--no-role-passwords", "--username=postgres", "--no-password"],
+        )
+        .context("The roles can't be read")
+}
+
+/// The store's upload as the packer sees it.
+struct Sink(Box<dyn Upload>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The packer, telling how much it has been given.
+struct Metered {
+    packer: Packer<Sink>,
+    progress: Progress,
+}
+
+impl Write for Metered {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.packer.write(bytes)?;
+        self.progress.add(written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.packer.flush()
+    }
+}

@@ -1,0 +1,84 @@
+//! Putting right what an earlier run has left: it was killed, the host went down, the disk was full.
+//!
+//! Each command that changes something calls [`settle`] first, with the service's lock in hand: whoever held it before is gone. Most is
+//! told by the server itself (databases carry a mark that says what they are); the journal adds which apps to lift out of
+//! maintenance. What was done is said aloud, since the user may have gone home in the middle of a restore.
+
+use anyhow::Result;
+
+use crate::commands::context::Context;
+use crate::database::staging::{self, Purpose};
+use crate::database::{session, swap};
+use crate::dokku::maintenance::Maintenance;
+use crate::journal::Journal;
+use crate::lock::Lock;
+use crate::service::RunningService;
+
+/// Puts right what an earlier run has left on the server and on the host.
+///
+/// # Errors
+/// When the server or the journal can't be read, or refuses.
+pub fn settle(context: &Context, service: &RunningService, _lock: &Lock) -> Result<()> {
+    let name = &service.service.name;
+    let ended = session::end_leftovers(service)?;
+    if ended > 0 {
+        context.ui.warn(format!("Ended {ended} sessions that an earlier run of pgbackup had left on the server"));
+    }
+    let mut client = session::connect_beside(service)?;
+    if swap::is_barred(&mut client, &service.service.database)? {
+        swap::reopen(service, &service.service.database)?;
+        context
+            .ui
+            .warn(format!("The database of {name} let nobody in, left so by an interrupted restore: it is open again"));
+    }
+    let now = context.now();
+    for database in staging::list(&mut client, name)? {
+        let marker = &database.marker;
+        let (drop, why) = match marker.purpose {
+            Purpose::Staging => (!marker.kept, "left by an interrupted restore"),
+            Purpose::Drill => (true, "left by an interrupted drill"),
+            Purpose::Previous => (
+                marker.until.is_some_and(|until| until < now),
+                "replaced by a restore, and its time for a rollback is over",
+            ),
+        };
+        if drop {
+            staging::drop_database(&mut client, &database.name)?;
+            context.ui.detail(format!("Dropped the database {} ({why})", database.name));
+        }
+    }
+    lift_maintenance(context, service)
+}
+
+/// Ends the maintenance that an interrupted restore has left on, and with it the restore's journal.
+fn lift_maintenance(context: &Context, service: &RunningService) -> Result<()> {
+    let journal = journal(context, service)?;
+    let Some(state) = journal.read()?.filter(crate::journal::State::interrupted) else { return Ok(()) };
+    if !state.lift_maintenance.is_empty() {
+        let apps = state.lift_maintenance.join(", ");
+        context.ui.warn(format!("An interrupted restore of {} had put {apps} into maintenance", state.service));
+        if let Some(maintenance) = Maintenance::find(&context.environment.plugin_enabled_path) {
+            let ui = context.ui.clone();
+            let entered = maintenance.resume(&state.lift_maintenance, move |sentence, next| {
+                ui.warn(sentence);
+                ui.warn(format!("Do it by hand: {next}"));
+            });
+            if let Err(still_on) = entered.leave() {
+                for (sentence, next) in still_on.iter().map(crate::dokku::maintenance::StillOn::warning) {
+                    context.ui.warn(sentence);
+                    context.ui.warn(format!("Do it by hand: {next}"));
+                }
+            }
+        }
+    }
+    journal.clear()?;
+    Ok(())
+}
+
+/// The restore's journal of a service.
+///
+/// # Errors
+/// When its folder can't be made.
+pub fn journal(context: &Context, service: &RunningService) -> Result<Journal> {
+    Ok(Journal::open(&context.environment.data_folder().join(service.service.name.as_str()))?)
+}

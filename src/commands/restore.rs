@@ -1,0 +1,215 @@
+//! `restore`: store → unpack → load into staging → fingerprint → verification → swap, on one screen.
+//!
+//! The states are types: a [`Fetched`](source::Fetched) backup becomes a [`Staged`](staged::Staged) database beside the live one,
+//! which becomes [`Verified`](staged::Verified) or is dropped, and only that can be swapped in. Whatever fails before the swap leaves the
+//! live database as it was.
+
+pub mod plan;
+pub mod source;
+pub mod staged;
+pub mod swap_in;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::catalog::moment::Moment;
+use crate::commands::arguments::Confirmation;
+use crate::commands::backup;
+use crate::commands::context::Context;
+use crate::commands::recovery;
+use crate::database::staging::Purpose;
+use crate::error::Failure;
+use crate::history::{Entry, Event, History, RestoreRecord};
+use crate::lock::Lock;
+use crate::service::name::ServiceName;
+use crate::service::{RunningService, Service};
+use crate::settings::Settings;
+use crate::store::key::BackupKey;
+use crate::ui::comparison::show_verification;
+
+/// Restore a backup without putting the running database at risk
+///
+/// The backup is loaded into a staging database beside the live one and compared with what was saved by direct queries. Only
+/// then do the two change places in one transaction: apps are without their database for a moment. A plan is shown first and
+/// the service's name is asked for. Whatever fails before the exchange leaves the live database as it was; afterwards
+/// pgbackup:rollback undoes it at once.
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
+#[command(
+    override_usage = "<service> <backup>|--before TIME|--file PATH [--to SERVICE] [--stage-only] [--force]",
+    after_help = "Rehearse it in another service first
+
+    dokku pgbackup:restore lollipop latest --to testapp
+
+Restore the newest backup that began before an accident
+
+    dokku pgbackup:restore lollipop --before \"2023-04-03 11:30\"
+
+Restore one backup by its key or a part of it
+
+    dokku pgbackup:restore lollipop postgres-lollipop-2023-04-03-11-00-04.tgz
+
+Load and compare but look at it before it goes live
+
+    dokku pgbackup:restore lollipop latest --stage-only
+    dokku pgbackup:query lollipop --staged \"SELECT COUNT(*) FROM users\"
+    dokku pgbackup:restore:commit lollipop
+
+Restore a file from another machine where this host may not read the bucket
+
+    ssh dokku@host pgbackup:restore lollipop - --force < backup.tgz"
+)]
+pub struct Args {
+    /// The service whose backup is restored
+    #[arg(value_name = "service")]
+    pub service: ServiceName,
+    /// The backup: its key or any part of the key that fits only one or latest; - reads it from standard input
+    #[arg(value_name = "backup", required_unless_present_any = ["before", "file"], allow_hyphen_values = true)]
+    pub backup: Option<String>,
+    /// Take the newest backup that began before this time (UTC unless it has an offset): "2023-04-03 11:30"
+    #[arg(long, value_name = "TIME", conflicts_with = "backup")]
+    pub before: Option<Moment>,
+    /// Restore this file of the host instead of an object of the store
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["backup", "before"])]
+    pub file: Option<PathBuf>,
+    /// Restore into this service instead, to rehearse
+    #[arg(long, value_name = "SERVICE")]
+    pub to: Option<ServiceName>,
+    /// Stop before the exchange, so that you can look; then use pgbackup:restore:commit or pgbackup:restore:abort
+    #[arg(long)]
+    pub stage_only: bool,
+    /// Don't put the linked apps into maintenance mode
+    #[arg(long)]
+    pub no_maintenance: bool,
+    /// Don't back up the present state first
+    #[arg(long)]
+    pub no_safety_backup: bool,
+    /// Go on although what was loaded differs from what was saved
+    #[arg(long)]
+    pub accept_differences: bool,
+    /// Take a file that holds the dump of a database with another name
+    #[arg(long)]
+    pub foreign: bool,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub confirmation: Confirmation,
+}
+
+/// Restores.
+///
+/// # Errors
+/// When something fails or differs; the live database is what it was then.
+pub fn run(args: &Args, context: &Context) -> Result<()> {
+    let source = source::choose(context, &args.service, args.backup.as_deref(), args.before, args.file.as_deref())?;
+    let target = args.to.as_ref().unwrap_or(&args.service);
+    let service = Service::find(&context.environment.lib_root, target)?;
+    let lock = Lock::take(&context.environment.data_folder(), target, "restore", Duration::ZERO)?;
+    let running = service.running(&context.docker)?;
+    recovery::settle(context, &running, &lock)?;
+    swap_in::refuse_second_staging(&running)?;
+
+    let settings = context.settings(target)?;
+    plan::show(context, &source, &running)?;
+    if !args.stage_only {
+        let warning = format!("This replaces the database of {target} with {}", source.describe());
+        context.confirm(&warning, target).map_err(|error| hint_for_stdin(error, &source))?;
+    }
+    let began = Instant::now();
+    let name = source.describe();
+    let outcome = restore(args, context, source, &running, &lock, &settings);
+    remember(context, &running, &name, began, outcome)
+}
+
+/// The pipeline. What it returns belongs in the history; a staged restore has not happened yet.
+fn restore(
+    args: &Args,
+    context: &Context,
+    source: source::Source,
+    running: &RunningService,
+    lock: &Lock,
+    settings: &Settings,
+) -> Result<Option<RestoreRecord>> {
+    let name = source.describe();
+    let target = &running.service.name;
+    let safe = args.stage_only || args.no_safety_backup;
+    let safety_backup = if safe { None } else { safety_backup(context, running, lock, settings, &name)? };
+
+    let fetched = source.open(context)?;
+    let wanted = if args.foreign { None } else { fetched.database_name(context, &args.service)? };
+    let staged = staged::load(context, running, Purpose::Staging, fetched, wanted.as_deref())?;
+    let verified = staged.verify(context, args.accept_differences)?;
+    show_verification(&context.ui, verified.verification());
+    if args.stage_only {
+        let database = verified.keep(context)?;
+        context.ui.outcome(format!("Staged beside the live database of {target} as {database}"), &database);
+        context.ui.detail(format!("Look at it with:     dokku pgbackup:query {target} --staged \"SELECT ...\""));
+        context.ui.detail(format!("Put it in place with: dokku pgbackup:restore:commit {target}"));
+        context.ui.detail(format!("Drop it with:        dokku pgbackup:restore:abort {target}"));
+        return Ok(None);
+    }
+    let matched = verified.matched();
+    let swapped = swap_in::swap(context, running, lock, settings, verified.incoming(), !args.no_maintenance)?;
+    verified.swapped();
+    swapped.tell(context, &format!("{target} is restored from {name}"));
+    Ok(Some(RestoreRecord { source: name, safety_backup, previous: Some(swapped.previous), matched: Some(matched) }))
+}
+
+/// The present state, saved before it is replaced. It is also kept as a database, so a service without a destination goes on.
+fn safety_backup(
+    context: &Context,
+    running: &RunningService,
+    lock: &Lock,
+    settings: &Settings,
+    source: &str,
+) -> Result<Option<BackupKey>> {
+    let name = &running.service.name;
+    if settings.destination.is_none() {
+        context.ui.detail(format!("{name} has no destination: its present state is kept for pgbackup:rollback only"));
+        return Ok(None);
+    }
+    let store = context.store(&running.service)?;
+    let manifest = backup::take(context, running, lock, store.as_ref(), Some(&format!("before the restore of {source}")))
+        .map_err(|error| {
+            let mut failure = Failure::from_error(error);
+            failure.message = format!("The present state of {name} can't be saved first: {}", failure.message);
+            if failure.kind == crate::error::Kind::Failed {
+                failure = failure.hint("To restore without that backup add --no-safety-backup; the replaced database is kept for pgbackup:rollback either way");
+            }
+            failure
+        })?;
+    context.ui.detail(format!("Present state saved as {}", manifest.key));
+    Ok(Some(manifest.key))
+}
+
+/// Writes the outcome into the history. By now every guard has run: nothing is under way any more.
+fn remember(
+    context: &Context,
+    running: &RunningService,
+    source: &str,
+    began: Instant,
+    outcome: Result<Option<RestoreRecord>>,
+) -> Result<()> {
+    recovery::journal(context, running)?.clear()?;
+    let (event, result) = match outcome {
+        Ok(None) => return Ok(()),
+        Ok(Some(record)) => (Event::Restore(record), Ok(())),
+        Err(error) => {
+            let failure = Failure::from_error(error);
+            (Event::RestoreFailed { source: source.to_owned(), error: failure.to_string() }, Err(failure))
+        }
+    };
+    let history = History::of(&context.environment.data_folder().join(running.service.name.as_str()));
+    if let Err(error) = history.append(&Entry::now(event, Some(began.elapsed().as_secs_f64()))) {
+        context.ui.warn(format!("The history can't be written: {error:#}"));
+    }
+    Ok(result?)
+}
+
+fn hint_for_stdin(error: anyhow::Error, source: &source::Source) -> anyhow::Error {
+    if source.is_stdin() {
+        return Failure::from_error(error).hint("A backup on standard input leaves nobody to ask: add --force").into();
+    }
+    error
+}

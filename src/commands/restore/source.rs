@@ -1,0 +1,173 @@
+//! Where a backup's bytes come from: a store, a file, standard input.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::catalog::moment::Moment;
+use crate::catalog::selector::Selector;
+use crate::catalog::{Backup, Catalog};
+use crate::commands::context::Context;
+use crate::error::Failure;
+use crate::history::History;
+use crate::manifest::Manifest;
+use crate::service::Service;
+use crate::service::name::ServiceName;
+use crate::store::Store;
+use crate::ui::Progress;
+
+/// A backup that was chosen.
+pub enum Source {
+    /// One that a store keeps.
+    Stored {
+        /// The store.
+        store: Box<dyn Store>,
+        /// What is known of it.
+        backup: Box<Backup>,
+    },
+    /// A file on this host.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+}
+
+/// A backup that is being read.
+pub struct Fetched {
+    /// Its bytes.
+    pub reader: Box<dyn Read + Send>,
+    /// Its manifest, where it is known before the archive's end (from the sidecar or the history).
+    pub manifest: Option<Manifest>,
+    /// What to call it.
+    pub name: String,
+    /// Whether the store, and not the user, says whose backup it is.
+    pub stored: bool,
+}
+
+/// Finds the backup that the arguments mean.
+///
+/// # Errors
+/// When there is none, or more than one.
+pub fn choose(
+    context: &Context,
+    service: &ServiceName,
+    backup: Option<&str>,
+    before: Option<Moment>,
+    file: Option<&Path>,
+) -> Result<Source> {
+    if let Some(path) = file {
+        if !path.is_file() {
+            return Err(Failure::failed(format!("There is no file {}", path.display()))
+                .hint("The path is one on the Dokku host and must be readable for the user dokku")
+                .hint("From elsewhere: ssh dokku@host pgbackup:restore SERVICE - --force < FILE")
+                .into());
+        }
+        return Ok(Source::File(path.to_owned()));
+    }
+    if backup == Some("-") {
+        if io::stdin().is_terminal() {
+            return Err(Failure::usage("Standard input is a terminal, not a backup")
+                .hint("Pipe one in: … - < backup.tgz")
+                .into());
+        }
+        return Ok(Source::Stdin);
+    }
+    let selector = Selector::new(backup, before)?;
+    let found = Service::find(&context.environment.lib_root, service)?;
+    let store = context.store(&found)?;
+    let history = History::of(&context.environment.data_folder().join(service.as_str())).read()?;
+    let catalog = Catalog::read(store.as_ref(), service, &history, context.now())?;
+    let mut backup = catalog.find(store.as_ref(), &selector)?;
+    if let Err(error) = backup.read_manifest(store.as_ref()) {
+        // The archive carries its own manifest; what is lost is the plan and the object's checksum.
+        context.ui.warn(format!("The description of {} can't be used: {error:#}", backup.key));
+    }
+    Ok(Source::Stored { store, backup: Box::new(backup) })
+}
+
+impl Source {
+    /// What to call it in sentences.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Stored { backup, .. } => backup.key.to_string(),
+            Self::File(path) => path.display().to_string(),
+            Self::Stdin => "standard input".to_owned(),
+        }
+    }
+
+    /// Whether it is standard input.
+    pub fn is_stdin(&self) -> bool {
+        matches!(self, Self::Stdin)
+    }
+
+    /// Its manifest, where it is known already.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        match self {
+            Self::Stored { backup, .. } => backup.manifest.as_ref(),
+            Self::File(_) | Self::Stdin => None,
+        }
+    }
+
+    /// Begins to read it.
+    ///
+    /// # Errors
+    /// When the store or the file can't be read.
+    pub fn open(self, context: &Context) -> Result<Fetched> {
+        let name = self.describe();
+        let label = format!("Reading {name}");
+        Ok(match self {
+            Self::Stored { store, backup } => {
+                let reader = store.open(&backup.key.to_string())?;
+                let progress = context.ui.progress(&label, backup.bytes);
+                Fetched {
+                    reader: Box::new(Metered { reader, progress }),
+                    manifest: backup.manifest,
+                    name,
+                    stored: true,
+                }
+            }
+            Self::File(path) => {
+                let file = File::open(&path).with_context(|| format!("{} can't be read", path.display()))?;
+                let progress = context.ui.progress(&label, file.metadata().ok().map(|file| file.len()));
+                Fetched { reader: Box::new(Metered { reader: file, progress }), manifest: None, name, stored: false }
+            }
+            Self::Stdin => {
+                let progress = context.ui.progress(&label, None);
+                Fetched {
+                    reader: Box::new(Metered { reader: io::stdin(), progress }),
+                    manifest: None,
+                    name,
+                    stored: false,
+                }
+            }
+        })
+    }
+}
+
+impl Fetched {
+    /// The database whose dump it must hold: a file can be anything, and another service's dump would replace this one's data.
+    ///
+    /// # Errors
+    /// When the service can't be read.
+    pub fn database_name(&self, context: &Context, service: &ServiceName) -> Result<Option<String>> {
+        if self.stored {
+            return Ok(None);
+        }
+        Ok(Some(Service::find(&context.environment.lib_root, service)?.database))
+    }
+}
+
+/// A reader that tells how much it has read.
+struct Metered<R> {
+    reader: R,
+    progress: Progress,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.progress.add(read as u64);
+        Ok(read)
+    }
+}

@@ -1,0 +1,253 @@
+//! From bytes to a database that is known to be right: loaded beside the live one, compared, and only then fit to be swapped in.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use crate::archive::unpack::unpack;
+use crate::commands::context::Context;
+use crate::commands::recovery;
+use crate::commands::restore::source::Fetched;
+use crate::commands::restore::swap_in::Incoming;
+use crate::custom_format::{Contents, Toc};
+use crate::database::staging::{self, Marker, MissingRoles, Purpose, Temporary};
+use crate::database::{description, fingerprint, load, session};
+use crate::error::{Failure, Kind};
+use crate::journal::State;
+use crate::manifest::{DatabaseDescription, Fingerprint, Manifest};
+use crate::service::RunningService;
+use crate::ui::comparison::show_verification;
+use crate::verification::{self, Depth, Verification};
+
+/// A backup that was loaded, in full, into a database beside the live one. Dropping it drops that database.
+pub struct Staged<'a> {
+    service: &'a RunningService,
+    database: Temporary<'a>,
+    roles: MissingRoles<'a>,
+    marker: Marker,
+    expected: Fingerprint,
+    depth: Depth,
+    description: DatabaseDescription,
+}
+
+/// A staged database that was compared with what was saved.
+pub struct Verified<'a> {
+    staged: Staged<'a>,
+    verification: Verification,
+}
+
+/// What is known once the schema and rows are in.
+struct Loaded<'a> {
+    toc: Toc,
+    contents: Contents,
+    database: Temporary<'a>,
+    roles: MissingRoles<'a>,
+    marker: Marker,
+}
+
+/// Loads a backup into a database of the given purpose. `database_name` is what the dumped database must be called.
+///
+/// # Errors
+/// When the backup is damaged, not for this server, or can't be loaded; nothing is left then.
+pub fn load<'a>(
+    context: &Context,
+    service: &'a RunningService,
+    purpose: Purpose,
+    fetched: Fetched,
+    database_name: Option<&str>,
+) -> Result<Staged<'a>> {
+    let mut client = session::connect(service, &service.service.database)?;
+    let version_number = session::version_number(&mut client)?;
+    let live = description::describe(&mut client, version_number)?;
+    let Fetched { reader, manifest: beside, name, .. } = fetched;
+    let model = beside.as_ref().map_or(&live, |manifest| &manifest.database);
+    let now = context.now();
+    let marker = Marker {
+        purpose,
+        service: service.service.name.clone(),
+        key: name.clone(),
+        since: now,
+        until: None,
+        kept: false,
+        comment: None,
+    };
+    if purpose == Purpose::Staging {
+        recovery::journal(context, service)?.write(&State::new(service.service.name.clone(), &name))?;
+    }
+
+    context.ui.step(format!("Loading {name} beside the live database"));
+    let unpacked = unpack(reader, |mut dump: &mut dyn std::io::BufRead| {
+        let toc = Toc::read(&mut dump).map_err(|error| anyhow!(error).context("The backup's dump can't be read"))?;
+        refuse_foreign(&toc, database_name)?;
+        load::check_fits(&toc, &mut client, service)?;
+        let mut roles = load::owners(&toc);
+        roles.extend(model.roles.iter().cloned());
+        roles.push(model.owner.clone());
+        let roles = MissingRoles::make(service, &roles)?;
+        let database = Temporary::create(
+            service,
+            &purpose.name_for(&service.service.database, now),
+            model,
+            version_number,
+            &marker,
+        )?;
+        let contents =
+            load::schema_and_rows(&context.docker, service, database.name(), &toc, &mut dump as &mut dyn Read)?;
+        Ok(Loaded { toc, contents, database, roles, marker: marker.clone() })
+    })
+    .with_context(|| format!("{name} can't be restored"))?;
+
+    let inside = match &unpacked.manifest {
+        None => None,
+        Some(text) => {
+            Some(serde_json::from_slice::<Manifest>(text).context("The manifest in the archive can't be read")?)
+        }
+    };
+    refuse_replaced(beside.as_ref(), inside.as_ref(), unpacked.object_bytes, &unpacked.sha256_behind_head)?;
+    let Loaded { toc, contents, database, roles, mut marker } = unpacked.value;
+
+    context.ui.step("Building indexes and constraints");
+    load::indexes_and_constraints(&context.docker, service, database.name(), &toc)?;
+    let manifest = inside.or(beside);
+    let description = manifest.as_ref().map_or(live, |manifest| manifest.database.clone());
+    marker.comment.clone_from(&description.comment);
+    staging::mark(&mut client, database.name(), &marker)?;
+    staging::apply(&mut client, database.name(), &description)?;
+    load::analyze(service, database.name())?;
+
+    let here = version_number / 10_000;
+    let (expected, depth) = match manifest {
+        Some(manifest) if manifest.server.version_number / 10_000 == here => (manifest.fingerprint, Depth::Full),
+        Some(manifest) => (manifest.fingerprint, Depth::AcrossMajors),
+        None => (rows_of_dump(context, &toc, &contents), Depth::Rows),
+    };
+    Ok(Staged { service, database, roles, marker, expected, depth, description })
+}
+
+/// Rows as the dump itself tells them: a COPY block has one line a row.
+fn rows_of_dump(context: &Context, toc: &Toc, contents: &Contents) -> Fingerprint {
+    let tables = contents.tables(toc);
+    let uncounted = tables.values().filter(|rows| rows.is_none()).count();
+    if uncounted > 0 {
+        context.ui.warn(format!("The rows of {uncounted} tables can't be counted in this dump (how it is compressed), so they are not compared"));
+    }
+    let tables: BTreeMap<String, u64> = tables.into_iter().filter_map(|(name, rows)| Some((name, rows?))).collect();
+    Fingerprint { tables, ..Fingerprint::default() }
+}
+
+fn refuse_foreign(toc: &Toc, wanted: Option<&str>) -> Result<()> {
+    match wanted {
+        Some(wanted) if toc.database() != wanted => Err(Failure::failed(format!(
+            "The dump is one of a database called {:?}, not of {wanted:?}: is it another service's?",
+            toc.database()
+        ))
+        .hint("If it is the right one add --foreign")
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+/// The object must be the one that was stored, and say of itself what its sidecar says.
+fn refuse_replaced(beside: Option<&Manifest>, inside: Option<&Manifest>, bytes: u64, digest: &[u8; 32]) -> Result<()> {
+    let Some(beside) = beside else { return Ok(()) };
+    if let Some(object) = &beside.object
+        && (object.bytes != bytes || object.sha256_behind_head != crate::manifest::hex(digest))
+    {
+        bail!("The object is not the one that was saved: its length or checksum differs from what its manifest says");
+    }
+    match inside {
+        Some(inside) if inside.fingerprint == beside.fingerprint && inside.snapshot == beside.snapshot => Ok(()),
+        Some(_) => bail!("The manifest in the archive and the one beside it contradict each other"),
+        None => bail!("The archive has no manifest, but there is one beside it: the object was replaced"),
+    }
+}
+
+impl<'a> Staged<'a> {
+    /// Compares it with what was saved, by direct queries.
+    ///
+    /// # Errors
+    /// [`Kind::Difference`] when something differs, unless that is accepted; the differences are shown.
+    pub fn verify(self, context: &Context, accept_differences: bool) -> Result<Verified<'a>> {
+        context.ui.step("Comparing with what was saved");
+        let verification = self.compare()?;
+        if verification.passed() || accept_differences {
+            return Ok(Verified { staged: self, verification });
+        }
+        show_verification(&context.ui, &verification);
+        let count = verification.differences.len();
+        let what = if count == 1 { "1 difference" } else { &format!("{count} differences") };
+        let failure = Failure::new(Kind::Difference, format!("What was loaded is not what was saved: {what}"));
+        Err(if self.marker.purpose == Purpose::Drill {
+            failure.hint("Take a new backup and verify that one; the live database was not touched")
+        } else {
+            failure
+                .hint("The live database was not touched")
+                .hint("Choose another backup, or look at this one with --stage-only --accept-differences")
+        }
+        .into())
+    }
+
+    /// Compares it with what was saved and returns what came out, whatever it is.
+    ///
+    /// # Errors
+    /// When the server can't be asked.
+    pub fn compare(&self) -> Result<Verification> {
+        let (mut found, of_extensions) = fingerprint::read(self.service, self.database.name())?;
+        let mut expected = self.expected.clone();
+        if self.depth == Depth::Rows {
+            // Extensions fill their tables themselves, and the dump holds only what was added to them.
+            found.tables.retain(|name, _| !of_extensions.contains(name));
+            expected.tables.retain(|name, _| !of_extensions.contains(name));
+        }
+        Ok(verification::compare(&expected, &found, self.depth))
+    }
+
+    /// Drops the database now.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn remove(self) -> Result<()> {
+        self.database.remove()
+    }
+}
+
+impl Verified<'_> {
+    /// What was compared.
+    pub fn verification(&self) -> &Verification {
+        &self.verification
+    }
+
+    /// Whether nothing differed.
+    pub fn matched(&self) -> bool {
+        self.verification.passed()
+    }
+
+    /// What a swap needs to know.
+    pub fn incoming(&self) -> Incoming {
+        Incoming {
+            database: self.staged.database.name().to_owned(),
+            comment: self.staged.description.comment.clone(),
+            key: self.staged.marker.key.clone(),
+        }
+    }
+
+    /// It has been swapped in: it is the live database now and stays.
+    pub fn swapped(self) {
+        self.staged.database.keep();
+        self.staged.roles.keep();
+    }
+
+    /// Leaves it beside the live one for `restore:commit` or `restore:abort`; its name.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn keep(self, context: &Context) -> Result<String> {
+        let Staged { service, database, roles, marker, .. } = self.staged;
+        let marker = Marker { kept: true, ..marker };
+        staging::mark(&mut session::connect_beside(service)?, database.name(), &marker)?;
+        roles.keep();
+        recovery::journal(context, service)?.clear()?;
+        Ok(database.keep())
+    }
+}

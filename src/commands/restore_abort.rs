@@ -1,0 +1,49 @@
+//! `restore:abort`: gives up what `restore --stage-only` has loaded.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::commands::context::Context;
+use crate::commands::recovery;
+use crate::commands::restore::swap_in;
+use crate::commands::restore_commit::nothing_staged;
+use crate::database::{session, staging};
+use crate::lock::Lock;
+use crate::service::Service;
+use crate::service::name::ServiceName;
+
+/// Drop a staged restore
+///
+/// Drops the database that pgbackup:restore --stage-only has loaded. The live one is not touched.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "<service>",
+    after_help = "Give up what was staged
+
+    dokku pgbackup:restore:abort lollipop"
+)]
+pub struct Args {
+    /// The service with a staged restore
+    #[arg(value_name = "service")]
+    pub service: ServiceName,
+}
+
+/// Drops the staged database.
+///
+/// # Errors
+/// When there is none.
+pub fn run(args: &Args, context: &Context) -> Result<()> {
+    let name = &args.service;
+    let service = Service::find(&context.environment.lib_root, name)?;
+    let lock = Lock::take(&context.environment.data_folder(), name, "restore:abort", Duration::ZERO)?;
+    let running = service.running(&context.docker)?;
+    recovery::settle(context, &running, &lock)?;
+    let Some(staged) = swap_in::waiting(&running)? else { return Err(nothing_staged(name).into()) };
+    staging::drop_database(&mut session::connect_beside(&running)?, &staged.name)?;
+    context.ui.outcome(
+        format!("The staged restore of {} is dropped, the live database of {name} was not touched", staged.marker.key),
+        "",
+    );
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! `rollback`: the way back from a restore, at once, because the replaced database is still there.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::commands::arguments::Confirmation;
+use crate::commands::context::Context;
+use crate::commands::recovery;
+use crate::commands::restore::swap_in::{self, Incoming};
+use crate::database::session;
+use crate::database::staging::{self, Beside, Purpose};
+use crate::error::Failure;
+use crate::history::{Entry, Event, History};
+use crate::lock::Lock;
+use crate::service::name::ServiceName;
+use crate::service::{RunningService, Service};
+use crate::ui::human;
+
+/// Undo the last restore
+///
+/// Puts back the database that the last restore replaced. The restored one is kept in its place, so a second rollback brings
+/// that one back. How long they are kept is set by the property keep-previous.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "<service> [--discard] [--no-maintenance] [--force]",
+    after_help = "Undo the last restore
+
+    dokku pgbackup:rollback lollipop
+
+Free the disk that replaced databases take
+
+    dokku pgbackup:rollback lollipop --discard"
+)]
+pub struct Args {
+    /// The service that was restored
+    #[arg(value_name = "service")]
+    pub service: ServiceName,
+    /// Drop the replaced databases instead
+    #[arg(long)]
+    pub discard: bool,
+    /// Don't put the linked apps into maintenance mode
+    #[arg(long)]
+    pub no_maintenance: bool,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub confirmation: Confirmation,
+}
+
+/// Swaps the replaced database back, or drops it.
+///
+/// # Errors
+/// When there is none, or something stands in the way.
+pub fn run(args: &Args, context: &Context) -> Result<()> {
+    let name = &args.service;
+    let service = Service::find(&context.environment.lib_root, name)?;
+    let lock = Lock::take(&context.environment.data_folder(), name, "rollback", Duration::ZERO)?;
+    let running = service.running(&context.docker)?;
+    recovery::settle(context, &running, &lock)?;
+    let mut previous = replaced(&running)?;
+    let Some(newest) = previous.pop() else {
+        return Err(Failure::failed(format!("There is nothing to roll {name} back to: no replaced database is kept"))
+            .hint("It is kept after a restore for as long as the property keep-previous says")
+            .hint(format!("See the backups of {name} with: dokku pgbackup:list {name}"))
+            .into());
+    };
+    if args.discard {
+        previous.push(newest);
+        return discard(context, &running, &previous);
+    }
+    let since = human::time(newest.marker.since);
+    context.confirm(
+        &format!("This puts back the database of {name} that was replaced at {since} by {}", newest.marker.key),
+        name,
+    )?;
+    let incoming = Incoming {
+        database: newest.name,
+        comment: newest.marker.comment,
+        key: format!("the rollback of {}", newest.marker.key),
+    };
+    let swapped = swap_in::swap(context, &running, &lock, &context.settings(name)?, incoming, !args.no_maintenance)?;
+    swapped.tell(context, &format!("{name} is back to what it was before {since}"));
+    let history = History::of(&context.environment.data_folder().join(name.as_str()));
+    if let Err(error) = history.append(&Entry::now(Event::Rollback { replaced: Some(swapped.previous) }, None)) {
+        context.ui.warn(format!("The history can't be written: {error:#}"));
+    }
+    Ok(())
+}
+
+fn replaced(service: &RunningService) -> Result<Vec<Beside>> {
+    let mut databases = staging::list(&mut session::connect_beside(service)?, &service.service.name)?;
+    databases.retain(|database| database.marker.purpose == Purpose::Previous);
+    Ok(databases)
+}
+
+fn discard(context: &Context, service: &RunningService, databases: &[Beside]) -> Result<()> {
+    let name = &service.service.name;
+    let bytes = databases.iter().map(|database| database.bytes).sum();
+    context.confirm(
+        &format!(
+            "This drops what the last restores of {name} replaced ({}): they can't be undone then",
+            human::size(bytes)
+        ),
+        name,
+    )?;
+    let mut client = session::connect_beside(service)?;
+    for database in databases {
+        staging::drop_database(&mut client, &database.name)?;
+        context.ui.detail(format!("Dropped {}", database.name));
+    }
+    context.ui.outcome(format!("{} freed", human::size(bytes)), "");
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! `verify`: the restore drill. A backup is loaded into a throw-away database, compared with what was saved, and dropped.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::catalog::moment::Moment;
+use crate::commands::arguments::Output;
+use crate::commands::context::Context;
+use crate::commands::recovery;
+use crate::commands::restore::{plan, source, staged};
+use crate::database::staging::Purpose;
+use crate::error::{Failure, Kind};
+use crate::history::{Depth, Entry, Event, History, VerificationRecord};
+use crate::lock::Lock;
+use crate::service::Service;
+use crate::service::name::ServiceName;
+use crate::ui::comparison::show_verification;
+use crate::ui::human;
+use crate::verification::Verification;
+
+/// Prove that a backup restores
+///
+/// The backup is loaded into a throw-away database of the service and compared with what was saved: the rows of every table
+/// and the sequences and objects of the schema. The database is dropped again and the result recorded. Exit code 3 says that
+/// there is a difference.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "<service> <backup>|--before TIME|--file PATH [--format json]",
+    after_help = "Prove that the newest backup of lollipop restores
+
+    dokku pgbackup:verify lollipop latest"
+)]
+pub struct Args {
+    /// The service in whose container the backup is loaded
+    #[arg(value_name = "service")]
+    pub service: ServiceName,
+    /// The backup: its key or any part of the key that fits only one or latest; - reads it from standard input
+    #[arg(value_name = "backup", required_unless_present_any = ["before", "file"], allow_hyphen_values = true)]
+    pub backup: Option<String>,
+    /// Take the newest backup that began before this time (UTC unless it has an offset): "2023-04-03 11:30"
+    #[arg(long, value_name = "TIME", conflicts_with = "backup")]
+    pub before: Option<Moment>,
+    /// Try this file of the host instead of an object of the store
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["backup", "before"])]
+    pub file: Option<PathBuf>,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    service: &'a ServiceName,
+    backup: &'a str,
+    verified: bool,
+    seconds: f64,
+    #[serde(flatten)]
+    verification: &'a Verification,
+}
+
+/// Runs a drill.
+///
+/// # Errors
+/// [`Kind::Difference`] when something differs; or when the backup can't be loaded.
+pub fn run(args: &Args, context: &Context) -> Result<()> {
+    if args.output.is_json() {
+        context.ui.reserve_output();
+    }
+    let name = &args.service;
+    let source = source::choose(context, name, args.backup.as_deref(), args.before, args.file.as_deref())?;
+    let service = Service::find(&context.environment.lib_root, name)?;
+    let lock = Lock::take(&context.environment.data_folder(), name, "verify", Duration::ZERO)?;
+    let running = service.running(&context.docker)?;
+    recovery::settle(context, &running, &lock)?;
+    plan::refuse_if_too_large(&source, &running)?;
+
+    let began = Instant::now();
+    let backup = source.describe();
+    let result = source.open(context).and_then(|fetched| {
+        let staged = staged::load(context, &running, Purpose::Drill, fetched, None)?;
+        let verification = staged.compare()?;
+        staged.remove()?;
+        Ok(verification)
+    });
+    let seconds = began.elapsed().as_secs_f64();
+    remember(context, name, &backup, seconds, &result);
+    let verification = result?;
+    if args.output.is_json() {
+        context.ui.json(&Report {
+            service: name,
+            backup: &backup,
+            verified: verification.passed(),
+            seconds,
+            verification: &verification,
+        })?;
+    } else {
+        show_verification(&context.ui, &verification);
+    }
+    if !verification.passed() {
+        return Err(Failure::new(Kind::Difference, format!("{backup} does not restore to what was saved"))
+            .hint(format!("Take a new backup: dokku pgbackup:backup {name}"))
+            .into());
+    }
+    context.ui.outcome(format!("{backup} restores to what was saved ({})", human::duration(began.elapsed())), &backup);
+    Ok(())
+}
+
+/// The result goes into the history of the service whose backup it was; an interrupted drill says nothing about the backup.
+fn remember(context: &Context, name: &ServiceName, backup: &str, seconds: f64, result: &Result<Verification>) {
+    let Ok(key) = backup.parse() else { return };
+    let (good, differences) = match result {
+        Ok(verification) => {
+            let text = |difference: &crate::verification::Difference| {
+                format!("{}: {} expected, {} found", difference.what, difference.expected, difference.found)
+            };
+            (verification.passed(), verification.differences.iter().take(10).map(text).collect())
+        }
+        Err(_) => return,
+    };
+    let event = Event::Verification(VerificationRecord { key, depth: Depth::Restore, good, differences });
+    let history = History::of(&context.environment.data_folder().join(name.as_str()));
+    if let Err(error) = history.append(&Entry::now(event, Some(seconds))) {
+        context.ui.warn(format!("The history can't be written: {error:#}"));
+    }
+}

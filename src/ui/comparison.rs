@@ -1,0 +1,42 @@
+//! A verification as the user sees it: each table with what was expected and what was found.
+
+use crate::ui::Ui;
+use crate::ui::table::{Column, Table};
+use crate::verification::Verification;
+
+/// Tables shown one by one; those that differ come first, then the largest.
+const SHOWN: usize = 25;
+
+/// Shows what was compared, and every difference.
+pub fn show_verification(ui: &Ui, verification: &Verification) {
+    let mut tables: Vec<_> = verification.tables.iter().collect();
+    tables.sort_by_key(|table| (table.matches(), std::cmp::Reverse(table.found), &table.table));
+    let mut shown =
+        Table::new(&[Column::left("Table"), Column::right("Expected"), Column::right("Found"), Column::left("")]);
+    for table in tables.iter().take(SHOWN) {
+        let side = |rows: Option<u64>| rows.map_or_else(|| "no table".to_owned(), |rows| rows.to_string());
+        let mark = if table.matches() { "equal" } else { "DIFFERENT" };
+        shown.row([table.table.as_str(), &side(table.expected), &side(table.found), mark]);
+    }
+    if !shown.is_empty() {
+        ui.detail_table(&shown);
+    }
+    if tables.len() > SHOWN {
+        let rest = tables.iter().skip(SHOWN);
+        let different = rest.filter(|table| !table.matches()).count();
+        ui.detail(format!("and {} more tables, {different} of them different", tables.len() - SHOWN));
+    }
+    for difference in verification.differences.iter().filter(|difference| !difference.what.starts_with("table ")) {
+        ui.warn(format!("{}: {} expected, {} found", difference.what, difference.expected, difference.found));
+    }
+    if verification.passed() {
+        ui.detail(format!(
+            "{} tables, {} rows, {} values compared: all equal",
+            verification.tables.len(),
+            verification.rows(),
+            verification.compared
+        ));
+    } else {
+        ui.warn(format!("{} of {} values compared differ", verification.differences.len(), verification.compared));
+    }
+}
