@@ -18,9 +18,28 @@ use serde::Deserialize;
 /// Lines of a child's stderr that are kept for its error.
 const KEPT_LINES: usize = 12;
 
-/// Runs `"$@"` with nothing to read, and kills it when our own input ends. A background job's input is /dev/null, so ours is
-/// kept as 3; the watcher gives up its outputs, or docker would wait for it when the program is done.
-const HELD: &str = r#"exec 3<&0; "$@" </dev/null 3<&- & child=$!; { cat <&3; kill -9 $child; } >/dev/null 2>&1 & watch=$!; wait $child; status=$?; kill $watch 2>/dev/null; exit $status"#;
+/// Runs `"$@"` with nothing to read, and ends it when our own input ends. A background job's input is /dev/null, so ours is kept
+/// as 3.
+///
+/// PostgreSQL is process 1 of its container, so every orphan becomes its child, and up to version 17 it takes a child that died of
+/// a signal for a crashed backend: it ends every session and goes through recovery (seen with 15). Therefore nobody here dies of
+/// a signal without being waited for by this shell; the watcher starts no process of its own; and the program gets SIGTERM, on which
+/// pg_dump and pg_restore exit with 1, which is harmless even for an orphan. SIGKILL is for one that doesn't listen.
+const HELD: &str = r#"exec 3<&0
+"$@" </dev/null 3<&- &
+child=$!
+{
+  while read -r _ <&3; do :; done
+  kill $child
+  sleep 10
+  kill -9 $child
+} >/dev/null 2>&1 &
+watch=$!
+wait $child
+status=$?
+kill $watch 2>/dev/null
+wait $watch 2>/dev/null
+exit $status"#;
 
 /// The docker command line.
 #[derive(Debug, Clone)]

@@ -52,7 +52,8 @@ impl Invocation {
         if name == "commands" {
             return Self::Commands(rest);
         }
-        if name == PLUGIN {
+        // A new executable is tried before it gets its name (`.pgbackup.123`, `pgbackup-x86_64`).
+        if name.to_string_lossy().trim_start_matches('.').starts_with(PLUGIN) {
             if rest.is_empty() {
                 return Self::Command("help".into(), rest);
             }

@@ -256,7 +256,7 @@ fn dump_size(service: &RunningService) -> Result<u64> {
     let mut client = session::connect(service, &service.service.database)?;
     let bytes: i64 = client
         .query_one(
-            "SELECT pg_catalog.coalesce(pg_catalog.sum(pg_catalog.pg_table_size(c.oid)), 0)::pg_catalog.int8 \
+            "SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_table_size(c.oid)), 0)::pg_catalog.int8 \
              + pg_catalog.pg_table_size('pg_catalog.pg_largeobject') \
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              WHERE c.relkind = 'r' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'",

@@ -261,6 +261,15 @@ impl RowSession {
     }
 }
 
+impl Drop for RowSession {
+    /// Says goodbye, so that the server's log has no word of a lost client.
+    fn drop(&mut self) {
+        let mut message = BytesMut::new();
+        frontend::terminate(&mut message);
+        let _ = self.stream.write_all(&message);
+    }
+}
+
 /// Kind of the message at `at` and the length of its body, when its header is there.
 fn message(buffer: &[u8], at: usize, end: usize) -> Option<(u8, usize)> {
     let header: &[u8; MESSAGE_HEADER] = buffer.get(at..end)?.first_chunk()?;

@@ -57,7 +57,10 @@ impl Snapshot {
             crate::interrupt::check()?;
             match Self::lock_and_export(&mut client) {
                 Ok((id, taken, tables)) => return Ok(Self { client, id, taken, tables }),
-                Err(Obstacle::Moved(error)) => last = Some(error),
+                Err(Obstacle::Moved(error)) => {
+                    client.batch_execute("ROLLBACK").map_err(|error| anyhow!("{}", words(&error)))?;
+                    last = Some(error);
+                }
                 Err(Obstacle::Final(error)) => return Err(error),
             }
         }
@@ -69,7 +72,6 @@ impl Snapshot {
     }
 
     fn lock_and_export(client: &mut Client) -> Result<(String, Timestamp, BTreeMap<u32, Table>), Obstacle> {
-        let _ = client.batch_execute("ROLLBACK");
         let known = tables(client)?;
         client
             .batch_execute(&format!(
