@@ -370,6 +370,8 @@ pub(crate) mod tests {
     pub(crate) struct Shelf {
         pub(crate) objects: Mutex<BTreeMap<String, Vec<u8>>>,
         pub(crate) denied: Mutex<HashSet<&'static str>>,
+        /// Objects that will not go.
+        pub(crate) kept: Mutex<HashSet<String>>,
         /// The calls that were made, in their order.
         pub(crate) calls: Mutex<Vec<String>>,
     }
@@ -393,6 +395,10 @@ pub(crate) mod tests {
 
         pub(crate) fn deny(&self, permission: &'static str) {
             self.denied.lock().unwrap().insert(permission);
+        }
+
+        pub(crate) fn keep(&self, name: &str) {
+            self.kept.lock().unwrap().insert(name.to_owned());
         }
 
         fn enter(&self, permission: &'static str, name: &str) -> Result<(), StoreError> {
@@ -451,6 +457,9 @@ pub(crate) mod tests {
 
         fn delete(&self, name: &str) -> Result<(), StoreError> {
             self.enter("s3:DeleteObject", name)?;
+            if self.kept.lock().unwrap().contains(name) {
+                return Err(StoreError::Denied { permission: "s3:DeleteObject".into(), resource: name.into() });
+            }
             self.objects.lock().unwrap().remove(name);
             Ok(())
         }

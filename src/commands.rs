@@ -6,8 +6,14 @@
 pub mod arguments;
 pub mod auth;
 pub mod backup;
+pub mod backups;
 pub mod context;
+pub mod delete;
+pub mod download;
 pub mod help;
+pub mod info;
+pub mod list;
+pub mod query;
 pub mod recovery;
 pub mod report;
 pub mod restore;
@@ -28,7 +34,12 @@ pub use context::Context;
 pub enum Command {
     Auth(auth::Args),
     Backup(backup::Args),
+    Delete(delete::Args),
+    Download(download::Args),
     Help(help::Args),
+    Info(info::Args),
+    List(list::Args),
+    Query(query::Args),
     Report(report::Args),
     Restore(restore::Args),
     #[command(name = "restore:abort")]
@@ -50,7 +61,12 @@ impl Command {
         match self {
             Self::Auth(args) => auth::run(args, context),
             Self::Backup(args) => backup::run(args, context),
+            Self::Delete(args) => delete::run(args, context),
+            Self::Download(args) => download::run(args, context),
             Self::Help(args) => help::run(args, context),
+            Self::Info(args) => info::run(args, context),
+            Self::List(args) => list::run(args, context),
+            Self::Query(args) => query::run(args, context),
             Self::Report(args) => report::run(args, context),
             Self::Restore(args) => restore::run(args, context),
             Self::RestoreAbort(args) => restore_abort::run(args, context),

@@ -88,7 +88,7 @@ fn plain_time(text: &str) -> Option<Time> {
     };
     let mut parts = clock.split(':');
     let (hour, minute) = (digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
-    let second = parts.next().map(|second| digits(second, 2)).unwrap_or(Some(0));
+    let second = parts.next().map_or(Some(0), |second| digits(second, 2));
     let nanosecond = match fraction {
         None => 0,
         Some(_) if clock.len() != 8 => return None,

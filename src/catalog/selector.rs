@@ -56,7 +56,7 @@ impl Selector {
         match self {
             Self::Latest => "the newest backup".to_owned(),
             Self::Before(moment) => format!("the newest backup before {moment}"),
-            Self::Part(text) => printable(text).into_owned(),
+            Self::Part(text) => format!("the backup that fits {}", printable(text)),
         }
     }
 }

@@ -1,0 +1,255 @@
+//! `pgbackup:delete`: takes a backup out of its store, unless it is the last one that can be relied on.
+//!
+//! The sidecar goes first and comes back when the object won't go (a lock on the bucket, a missing permission): a run that
+//! is killed in between leaves a backup without a sidecar, which is still a backup, and never a sidecar without one.
+
+use std::io::Read;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::catalog::selector::Selector;
+use crate::catalog::{Backup, Catalog, store_failure};
+use crate::commands::Context;
+use crate::commands::arguments::Confirmation;
+use crate::commands::backups::{find, history};
+use crate::error::Failure;
+use crate::history::{Entry, Event};
+use crate::lock::Lock;
+use crate::manifest::LARGEST;
+use crate::service::Service;
+use crate::service::name::ServiceName;
+use crate::store::{Store, StoreError};
+use crate::ui::human;
+
+/// Delete a backup from the store
+///
+/// The object and the manifest beside it are deleted. The last good backup of a service is
+/// only deleted with --force.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Delete one backup of lollipop
+
+    dokku pgbackup:delete lollipop postgres-lollipop-2023-04-03-11-00-04.tgz")]
+pub struct Args {
+    /// The service whose backup it is
+    #[arg(value_name = "service")]
+    pub service: ServiceName,
+    /// The backup: its key or any part of the key that fits only one
+    #[arg(value_name = "backup")]
+    pub backup: String,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub confirmation: Confirmation,
+}
+
+/// Deletes a backup.
+///
+/// # Errors
+/// When there is no such backup, when it is the last good one and `--force` was not given, when the service's name was not
+/// typed, or when the store refuses.
+pub fn run(args: &Args, context: &Context) -> Result<()> {
+    let service = Service::find(&context.environment.lib_root, &args.service)?;
+    let store = context.store(&service)?;
+    delete(args, store.as_ref(), context)
+}
+
+fn delete(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
+    let service = &args.service;
+    let force = args.confirmation.force || context.environment.force;
+    // A restore may be reading it.
+    let _lock = Lock::take(&context.environment.data_folder(), service, "delete", Duration::ZERO)?;
+    let selector = Selector::new(Some(&args.backup), None)?;
+    let (catalog, backup) = find(&selector, service, store, context)?;
+    let key = &backup.key;
+    if is_last_good(&catalog, &backup) {
+        if !force {
+            return Err(Failure::failed(format!("{key} is the last good backup of {service} and was not deleted"))
+                .hint(format!("Take another one first: dokku pgbackup:backup {service}"))
+                .hint("Or add --force to delete it all the same")
+                .into());
+        }
+        context.ui.warn(format!("{key} is the last good backup of {service}"));
+    }
+    if !force {
+        let size = backup.bytes.map(|bytes| format!(" ({})", human::size(bytes))).unwrap_or_default();
+        context.confirm(&format!("This deletes {key}{size} from {} for good", catalog.destination), service)?;
+    }
+    context.ui.step(format!("Deleting {key}"));
+    take_out(&backup, store, context)?;
+    let event = Event::Deleted { key: key.clone(), destination: catalog.destination.clone() };
+    if let Err(error) = history(service, context).append(&Entry::now(event, None)) {
+        context.ui.warn(format!("It is deleted, but this host's history could not take note of it: {error:#}"));
+    }
+    context.ui.outcome(format!("Deleted {key}"), &key.to_string());
+    Ok(())
+}
+
+/// Whether nothing that can be relied on would be left. One that was found bad is no loss; one that is not known to be good
+/// (dokku-postgres made it) counts as long as there is nothing better.
+fn is_last_good(catalog: &Catalog, backup: &Backup) -> bool {
+    let bad = |backup: &Backup| backup.verified.is_some_and(|tried| !tried.good);
+    if bad(backup) {
+        return false;
+    }
+    let mut others = catalog.backups.iter().filter(|other| other.key != backup.key);
+    if backup.is_known_good() { !others.any(Backup::is_known_good) } else { !others.any(|other| !bad(other)) }
+}
+
+fn take_out(backup: &Backup, store: &dyn Store, context: &Context) -> Result<()> {
+    let key = &backup.key;
+    let (object, sidecar) = (key.to_string(), key.sidecar());
+    let failed = |error| store_failure(format!("{key} can't be deleted"), error);
+    if backup.sidecar == Some(false) {
+        return Ok(store.delete(&object).map_err(failed)?);
+    }
+    // What is needed to put the sidecar back.
+    let text = match read(store, &sidecar) {
+        Ok(text) => Some(text),
+        Err(_) => backup.manifest.as_ref().and_then(|manifest| manifest.to_json().ok()),
+    };
+    let Some(text) = text else {
+        // It may not be there at all, and could not be put back: the object goes first.
+        store.delete(&object).map_err(failed)?;
+        return Ok(store.delete(&sidecar).map_err(|error| {
+            store_failure(format!("{key} is deleted, but what lies beside it is not: {sidecar}"), error)
+        })?);
+    };
+    store.delete(&sidecar).map_err(failed)?;
+    if let Err(error) = store.delete(&object) {
+        if let Err(second) = store.put(&sidecar, &text) {
+            context
+                .ui
+                .warn(format!("Its manifest is deleted and could not be put back ({second}); the archive has it too"));
+        }
+        return Err(failed(error).into());
+    }
+    Ok(())
+}
+
+fn read(store: &dyn Store, name: &str) -> Result<Vec<u8>, StoreError> {
+    let mut text = Vec::new();
+    store
+        .open(name)?
+        .take(LARGEST)
+        .read_to_end(&mut text)
+        .map_err(|error| StoreError::Failed { action: format!("reading {name}"), source: error.into() })?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::catalog::tests::{Shelf, made};
+    use crate::commands::backups::catalog;
+    use crate::commands::list::tests::world;
+    use crate::error::Kind;
+    use crate::history::tests::manifest;
+    use crate::history::{Depth, VerificationRecord};
+
+    use super::*;
+
+    const THEIRS: &str = "postgres-prod-2023-04-02-14-30-01.tgz";
+    const OLD: &str = "postgres-prod-2023-04-02-15-00-00.tgz";
+    const NEW: &str = "postgres-prod-2023-04-03-11-00-04.tgz";
+
+    fn shelf() -> Shelf {
+        let shelf = Shelf::with(&[THEIRS, OLD, NEW]);
+        for key in [OLD, NEW] {
+            shelf.place(&format!("{key}.manifest.json"), &manifest(key).to_json().unwrap());
+        }
+        shelf
+    }
+
+    fn args(backup: &str, force: bool) -> Args {
+        Args { service: "prod".parse().unwrap(), backup: backup.into(), confirmation: Confirmation { force } }
+    }
+
+    fn kind(result: Result<()>) -> Kind {
+        Failure::from_error(result.unwrap_err()).kind
+    }
+
+    #[test]
+    fn takes_object_and_sidecar_and_remembers() {
+        let (_host, context, said) = world();
+        let shelf = shelf();
+        delete(&args(OLD, true), &shelf, &context).unwrap();
+        assert_eq!(shelf.names(), [THEIRS.to_owned(), NEW.to_owned(), format!("{NEW}.manifest.json")]);
+        assert!(said.out().contains(&format!("=====> Deleted {OLD}")), "{}", said.out());
+        let entries = history(&"prod".parse().unwrap(), &context).read().unwrap();
+        assert!(matches!(&entries[0].event, Event::Deleted { key, .. } if key.to_string() == OLD));
+        assert_eq!(kind(delete(&args(OLD, true), &shelf, &context)), Kind::NoSuchBackup);
+    }
+
+    #[test]
+    fn nothing_goes_unasked() {
+        let (_host, context, _) = world();
+        let shelf = shelf();
+        // There is no terminal to ask at.
+        assert!(delete(&args(OLD, false), &shelf, &context).is_err());
+        assert_eq!(kind(delete(&args("2023-04-02", true), &shelf, &context)), Kind::NoSuchBackup);
+        assert_eq!(shelf.names().len(), 5);
+        let _held = Lock::take(&context.environment.data_folder(), &"prod".parse().unwrap(), "restore", Duration::ZERO);
+        assert_eq!(kind(delete(&args(OLD, true), &shelf, &context)), Kind::Busy);
+    }
+
+    #[test]
+    fn the_last_good_one_stays() {
+        let (_host, context, _) = world();
+        let shelf = shelf();
+        delete(&args(OLD, true), &shelf, &context).unwrap();
+        let failure = Failure::from_error(delete(&args(NEW, false), &shelf, &context).unwrap_err());
+        assert!(failure.message.contains("is the last good backup of prod"), "{failure}");
+        assert_eq!(shelf.names().len(), 3);
+    }
+
+    #[test]
+    fn what_counts_as_the_last_good_one() {
+        let (_host, context, _) = world();
+        let service: ServiceName = "prod".parse().unwrap();
+        let last = |shelf: &Shelf, key: &str| {
+            let catalog = catalog(&service, shelf, &context).unwrap();
+            is_last_good(&catalog, catalog.select(&Selector::new(Some(key), None).unwrap()).unwrap())
+        };
+        let shelf = shelf();
+        assert!(!last(&shelf, THEIRS) && !last(&shelf, OLD) && !last(&shelf, NEW));
+        let tried = |key: &str, good| Entry {
+            at: context.now(),
+            seconds: None,
+            event: Event::Verification(VerificationRecord {
+                key: key.parse().unwrap(),
+                depth: Depth::Restore,
+                good,
+                differences: Vec::new(),
+            }),
+        };
+        history(&service, &context).append(&tried(NEW, false)).unwrap();
+        assert!(last(&shelf, OLD), "the other one was found bad, the third is not known to be good");
+        assert!(!last(&shelf, NEW), "a bad one is no loss");
+        history(&service, &context).append(&tried(THEIRS, true)).unwrap();
+        assert!(!last(&shelf, OLD) && !last(&shelf, THEIRS));
+        let alone = Shelf::with(&["postgres-prod-2020-01-01-00-00-00.tgz"]);
+        assert!(last(&alone, "latest"), "the only one there is");
+    }
+
+    #[test]
+    fn an_object_that_will_not_go_keeps_its_sidecar() {
+        let (_host, context, _) = world();
+        let shelf = shelf();
+        shelf.keep(OLD);
+        let before = shelf.names();
+        let failure = Failure::from_error(delete(&args(OLD, true), &shelf, &context).unwrap_err());
+        assert!(failure.message.contains("can't be deleted"), "{failure}");
+        assert_eq!(shelf.names(), before);
+        assert_eq!(history(&"prod".parse().unwrap(), &context).read().unwrap(), []);
+    }
+
+    #[test]
+    fn a_role_that_may_not_read_or_list_deletes_as_well() {
+        let (_host, context, _) = world();
+        let shelf = shelf();
+        history(&"prod".parse().unwrap(), &context).append(&made(OLD)).unwrap();
+        shelf.deny("s3:ListBucket");
+        shelf.deny("s3:GetObject");
+        delete(&args(OLD, true), &shelf, &context).unwrap();
+        assert_eq!(shelf.names(), [THEIRS.to_owned(), NEW.to_owned(), format!("{NEW}.manifest.json")]);
+    }
+}

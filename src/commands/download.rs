@@ -1,0 +1,372 @@
+//! `pgbackup:download`: a backup as a file, complete or not at all.
+//!
+//! Written beside its place (0600: it is the whole database) and renamed when its length, and its digest where a sidecar
+//! has one, are what they should be.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use rustix::fs::{CWD, RenameFlags};
+use sha2::{Digest, Sha256};
+
+use crate::catalog::selector::Selector;
+use crate::catalog::{Backup, store_failure};
+use crate::commands::Context;
+use crate::commands::backups::find;
+use crate::error::Failure;
+use crate::manifest::Object;
+use crate::service::Service;
+use crate::service::name::ServiceName;
+use crate::store::Store;
+use crate::store::key::BackupKey;
+use crate::ui::human;
+
+/// How much is read at once.
+const BLOCK: usize = 256 << 10;
+
+/// Download a backup as a file
+///
+/// The file is an ordinary .tgz: tar -xf unpacks backup/export from it, which dokku postgres:import takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Download the newest backup of lollipop into the current folder
+
+    dokku pgbackup:download lollipop latest
+
+Take it to another machine
+
+    ssh dokku@host pgbackup:download lollipop latest - > lollipop.tgz")]
+pub struct Args {
+    /// The service whose backup it is
+    #[arg(value_name = "service")]
+    pub service: ServiceName,
+    /// The backup: its key or any part of the key that fits only one or latest
+    #[arg(value_name = "backup")]
+    pub backup: String,
+    /// Where to put it: a file or a folder, or - for standard output; the current folder when left out
+    #[arg(value_name = "path")]
+    pub path: Option<PathBuf>,
+}
+
+/// Downloads a backup.
+///
+/// # Errors
+/// When there is no such backup, when the place is taken and `--force` was not given, or when what arrives is not what
+/// was saved; no file is left then.
+pub fn run(args: &Args, context: &Context) -> Result<()> {
+    let service = Service::find(&context.environment.lib_root, &args.service)?;
+    download(args, context.store(&service)?.as_ref(), context)
+}
+
+fn download(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
+    let selector = Selector::new(Some(&args.backup), None)?;
+    let to_output = args.path.as_deref() == Some(Path::new("-"));
+    if to_output {
+        context.ui.reserve_output();
+        if io::stdout().is_terminal() {
+            return Err(Failure::usage("A backup is not for the terminal, and standard output is one")
+                .hint("Send it to a file or a program: dokku pgbackup:download … - > FILE")
+                .into());
+        }
+    }
+    let (_, mut backup) = find(&selector, &args.service, store, context)?;
+    if to_output {
+        let mut output = BufWriter::new(context.ui.bytes());
+        let checked = fetch(&mut backup, store, &mut output, context)?;
+        output.flush().map_err(|error| output_error(error, "standard output"))?;
+        context.ui.detail(checked);
+        return Ok(());
+    }
+    let path = place(args.path.as_deref(), &backup);
+    let force = context.environment.force;
+    if !force && fs::symlink_metadata(&path).is_ok() {
+        return Err(taken(&path).into());
+    }
+    let mut unfinished = Unfinished::create(&path)?;
+    let checked = fetch(&mut backup, store, &mut unfinished, context)?;
+    unfinished.finish(&path, force)?;
+    context.ui.detail(checked);
+    context.ui.outcome(format!("Downloaded {} to {}", backup.key, path.display()), &path.display().to_string());
+    Ok(())
+}
+
+/// Brings the object over and compares it; returns how it was checked, in words.
+fn fetch(backup: &mut Backup, store: &dyn Store, output: &mut impl Write, context: &Context) -> Result<String> {
+    let key = backup.key.clone();
+    let object = match backup.read_manifest(store) {
+        Ok(manifest) => manifest.and_then(|manifest| manifest.object.clone()),
+        Err(error) => {
+            context.ui.warn(format!("Its checksum can't be compared: {error:#}"));
+            None
+        }
+    };
+    let name = key.to_string();
+    let bytes = match (backup.bytes, &object) {
+        (Some(bytes), _) => bytes,
+        (None, Some(object)) => object.bytes,
+        (None, None) => store.head(&name).map_err(|error| store_failure(format!("{key} can't be read"), error))?.bytes,
+    };
+    if let Some(object) = &object
+        && object.bytes != bytes
+    {
+        return Err(damaged(&key, &format!("it is {bytes} bytes long, its sidecar says {}", object.bytes)).into());
+    }
+    context.ui.step(format!("Downloading {key} ({})", human::size(bytes)));
+    let mut input = store.open(&name).map_err(|error| store_failure(format!("{key} can't be read"), error))?;
+    let progress = context.ui.progress("Downloading", Some(bytes));
+    let mut digest = BehindHead::new(object.as_ref());
+    let mut block = vec![0; BLOCK];
+    let mut length = 0;
+    loop {
+        crate::interrupt::check()?;
+        let count = input.read(&mut block).with_context(|| format!("{key} can't be read to its end"))?;
+        let Some(read) = block.get(..count).filter(|read| !read.is_empty()) else { break };
+        digest.update(read);
+        output.write_all(read).map_err(|error| output_error(error, "the download"))?;
+        length += count as u64;
+        progress.add(count as u64);
+    }
+    drop(progress);
+    if length != bytes {
+        return Err(damaged(&key, &format!("{length} of {bytes} bytes came")).into());
+    }
+    match object {
+        Some(object) if digest.hex() == object.sha256_behind_head => {
+            Ok(format!("{bytes} bytes, SHA-256 as in its sidecar"))
+        }
+        Some(_) => Err(damaged(&key, "its SHA-256 is not the one in its sidecar").into()),
+        None => Ok(format!("{bytes} bytes; no checksum is recorded for it")),
+    }
+}
+
+/// The digest of everything behind the object's head.
+struct BehindHead {
+    skip: u64,
+    digest: Sha256,
+}
+
+impl BehindHead {
+    fn new(object: Option<&Object>) -> Self {
+        Self { skip: object.map_or(0, |object| object.head_bytes), digest: Sha256::new() }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
+        self.skip -= skipped as u64;
+        self.digest.update(bytes.get(skipped..).unwrap_or_default());
+    }
+
+    fn hex(self) -> String {
+        use std::fmt::Write as _;
+        self.digest.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+fn damaged(key: &BackupKey, how: &str) -> Failure {
+    Failure::failed(format!("{key} is damaged: {how}"))
+        .hint(format!("Nothing was kept of it; choose another one with: dokku pgbackup:list {}", key.service()))
+}
+
+/// A folder takes the file under the backup's own name.
+fn place(path: Option<&Path>, backup: &Backup) -> PathBuf {
+    let name = backup.key.to_string();
+    match path {
+        None => PathBuf::from(name),
+        Some(path) if path.is_dir() => path.join(name),
+        Some(path) => path.to_owned(),
+    }
+}
+
+fn taken(path: &Path) -> Failure {
+    Failure::failed(format!("{} exists already", path.display())).hint("Give another path, or --force to replace it")
+}
+
+fn output_error(error: io::Error, what: &str) -> anyhow::Error {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Failure::failed("Whoever read standard output has gone, the backup is not complete there").into();
+    }
+    let full = error.kind() == io::ErrorKind::StorageFull;
+    let failure = Failure::failed(format!("Can't write {what}")).because(error);
+    if full { failure.hint("Give a path on a disk with more space").into() } else { failure.into() }
+}
+
+/// A file in the making, gone when it is dropped unfinished.
+struct Unfinished {
+    path: PathBuf,
+    file: BufWriter<File>,
+    finished: bool,
+}
+
+impl Unfinished {
+    fn create(path: &Path) -> Result<Self> {
+        let name = path.file_name().ok_or_else(|| Failure::usage(format!("{} is no file", path.display())))?;
+        let beside = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(|error| {
+            let failure = Failure::failed(format!("Can't write {}", path.display()));
+            let denied = error.kind() == io::ErrorKind::PermissionDenied;
+            let failure = failure.because(error);
+            if denied {
+                failure
+                    .hint("Dokku runs its commands as the user dokku, who may not write there")
+                    .hint("Write it as yourself with: dokku pgbackup:download … - > FILE")
+            } else {
+                failure
+            }
+        })?;
+        Ok(Self { path: beside, file: BufWriter::with_capacity(BLOCK, file), finished: false })
+    }
+
+    fn finish(mut self, path: &Path, force: bool) -> Result<()> {
+        self.file
+            .flush()
+            .and_then(|()| self.file.get_ref().sync_all())
+            .map_err(|error| output_error(error, &path.display().to_string()))?;
+        if force {
+            fs::rename(&self.path, path).with_context(|| format!("Can't write {}", path.display()))?;
+        } else {
+            // In one step: a file that has appeared meanwhile is not replaced either.
+            match rustix::fs::renameat_with(CWD, &self.path, CWD, path, RenameFlags::NOREPLACE) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::EXIST) => return Err(taken(path).into()),
+                // Some file systems know no such rename; it was looked for before.
+                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                    fs::rename(&self.path, path).with_context(|| format!("Can't write {}", path.display()))?;
+                }
+                Err(error) => {
+                    return Err(io::Error::from(error)).with_context(|| format!("Can't write {}", path.display()));
+                }
+            }
+        }
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl Write for Unfinished {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.finished {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use crate::catalog::tests::Shelf;
+    use crate::commands::list::tests::world;
+    use crate::error::Kind;
+    use crate::history::tests::manifest;
+
+    use super::*;
+
+    const OURS: &str = "postgres-prod-2023-04-03-11-00-04.tgz";
+    const THEIRS: &str = "postgres-prod-2023-04-02-14-30-01.tgz";
+    /// A head of four bytes, and `rest`, whose SHA-256 is below.
+    const OBJECT: &[u8] = b"headrest";
+
+    fn shelf() -> Shelf {
+        let shelf = Shelf::with(&[THEIRS]);
+        shelf.place(OURS, OBJECT);
+        let mut manifest = manifest(OURS);
+        manifest.object = Some(Object {
+            bytes: 8,
+            head_bytes: 4,
+            sha256_behind_head: BehindHead { skip: 0, digest: Sha256::new().chain_update(b"rest") }.hex(),
+            finished: manifest.started,
+        });
+        shelf.place(&format!("{OURS}.manifest.json"), &manifest.to_json().unwrap());
+        shelf
+    }
+
+    fn args(backup: &str, path: &Path) -> Args {
+        Args { service: "prod".parse().unwrap(), backup: backup.into(), path: Some(path.to_owned()) }
+    }
+
+    #[test]
+    fn writes_a_private_file_whole() {
+        let (host, context, said) = world();
+        download(&args("latest", host.path()), &shelf(), &context).unwrap();
+        let path = host.path().join(OURS);
+        assert_eq!(fs::read(&path).unwrap(), OBJECT);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert!(said.out().contains("8 bytes, SHA-256 as in its sidecar"), "{}", said.out());
+        download(&args(THEIRS, &host.path().join("x.tgz")), &shelf(), &context).unwrap();
+        assert!(said.out().contains("6 bytes; no checksum is recorded"), "{}", said.out());
+        assert_eq!(fs::read_dir(host.path()).unwrap().count(), 2, "nothing beside");
+    }
+
+    #[test]
+    fn replaces_nothing_unless_forced() {
+        let (host, mut context, _) = world();
+        let path = host.path().join("mine");
+        fs::write(&path, "mine").unwrap();
+        let failure = Failure::from_error(download(&args("latest", &path), &shelf(), &context).unwrap_err());
+        assert!(failure.message.ends_with("exists already"), "{failure}");
+        assert_eq!(fs::read(&path).unwrap(), b"mine");
+        let unfinished = Unfinished::create(&path).unwrap();
+        assert!(unfinished.finish(&path, false).is_err(), "also one that appears in the meantime");
+        assert_eq!(fs::read_dir(host.path()).unwrap().count(), 1);
+        context.environment.force = true;
+        download(&args("latest", &path), &shelf(), &context).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), OBJECT);
+    }
+
+    #[test]
+    fn what_is_damaged_is_not_kept() {
+        let (host, context, _) = world();
+        for (bytes, why) in [(b"headrost".as_slice(), "SHA-256"), (b"headres", "7 bytes long, its sidecar says 8")] {
+            let shelf = shelf();
+            shelf.place(OURS, bytes);
+            let failure = Failure::from_error(download(&args("latest", host.path()), &shelf, &context).unwrap_err());
+            assert!(failure.message.contains("is damaged") && failure.message.contains(why), "{failure}");
+            assert_eq!(fs::read_dir(host.path()).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn says_why_it_can_not_be_read_or_written() {
+        let (host, context, _) = world();
+        let shelf = shelf();
+        let missing = host.path().join("no/such/folder/x");
+        let failure = Failure::from_error(download(&args("latest", &missing), &shelf, &context).unwrap_err());
+        assert!(failure.to_string().contains("Can't write"), "{failure}");
+        let failure = Failure::from_error(download(&args("nothing", host.path()), &shelf, &context).unwrap_err());
+        assert_eq!(failure.kind, Kind::NoSuchBackup);
+        shelf.deny("s3:GetObject");
+        let failure = Failure::from_error(download(&args("latest", host.path()), &shelf, &context).unwrap_err());
+        assert!(failure.to_string().contains("permission s3:GetObject is missing"), "{failure}");
+        assert_eq!(fs::read_dir(host.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_head_is_left_out_of_the_digest_however_it_comes() {
+        for cut in 0..=OBJECT.len() {
+            let mut digest = BehindHead { skip: 4, digest: Sha256::new() };
+            let (front, back) = OBJECT.split_at(cut);
+            digest.update(front);
+            digest.update(back);
+            assert_eq!(
+                digest.hex(),
+                BehindHead { skip: 0, digest: Sha256::new().chain_update(b"rest") }.hex(),
+                "{cut}"
+            );
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! `pgbackup:list`: the backups of a service, newest first.
+//!
+//! Also those that `dokku postgres:backup` has made. Where the role may not list the bucket, this host's history is shown
+//! and said to be all that is known.
+
+use anyhow::Result;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::catalog::{Backup, Maker, Verified};
+use crate::commands::Context;
+use crate::commands::arguments::Output;
+use crate::commands::backups::catalog;
+use crate::history::Depth;
+use crate::service::Service;
+use crate::service::name::ServiceName;
+use crate::store::Store;
+use crate::store::key::BackupKey;
+use crate::ui::human;
+use crate::ui::{Column, Table};
+
+/// List the backups of a service
+///
+/// Newest first, also those that dokku postgres:backup has made. Where this host may not list the bucket the local history
+/// is shown.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "List the backups of lollipop
+
+    dokku pgbackup:list lollipop
+
+Print the key of the newest one
+
+    dokku pgbackup:list lollipop --limit 1 --format json | jq -r '.[0].key'")]
+pub struct Args {
+    /// The service whose backups are listed
+    #[arg(value_name = "service")]
+    pub service: ServiceName,
+    /// Show this many at most
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// A backup as `--format json` shows it; fields are only ever added.
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    key: &'a BackupKey,
+    service: &'a ServiceName,
+    started: Timestamp,
+    bytes: Option<u64>,
+    tables: Option<u64>,
+    rows: Option<u64>,
+    made_by: &'static str,
+    encrypted: bool,
+    label: Option<&'a str>,
+    stored: Option<Timestamp>,
+    storage_class: Option<&'a str>,
+    verified: Option<VerifiedRow>,
+    trouble: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct VerifiedRow {
+    at: Timestamp,
+    depth: Depth,
+    good: bool,
+}
+
+/// Lists the backups of a service.
+///
+/// # Errors
+/// When the service is unknown, or the store or the history can't be read.
+pub fn run(args: &Args, context: &Context) -> Result<()> {
+    let service = Service::find(&context.environment.lib_root, &args.service)?;
+    list(args, context.store(&service)?.as_ref(), context)
+}
+
+fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
+    let ui = &context.ui;
+    if args.output.is_json() {
+        ui.reserve_output();
+    }
+    let mut catalog = catalog(&args.service, store, context)?;
+    let shown = args.limit.unwrap_or(usize::MAX);
+    catalog.read_sidecars(store, shown);
+    crate::interrupt::check()?;
+    if let Some(reason) = &catalog.not_listed {
+        ui.warn(format!("Only what this host remembers is shown: {reason}"));
+    }
+    let backups = catalog.backups.get(..shown.min(catalog.backups.len())).unwrap_or_default();
+    if args.output.is_json() {
+        ui.json(&backups.iter().map(row).collect::<Vec<_>>())?;
+    } else if backups.is_empty() {
+        ui.warn(format!("There are no backups of {} in {}", args.service, catalog.destination));
+        ui.warn(format!("Take one with: dokku pgbackup:backup {}", args.service));
+    } else {
+        ui.header(format!("{} backups in {}", args.service, catalog.destination));
+        ui.table(&table(backups, context.now()))?;
+        match catalog.backups.len().saturating_sub(backups.len()) {
+            0 => {}
+            1 => ui.detail("An older one is not shown"),
+            rest => ui.detail(format!("{rest} older ones are not shown")),
+        }
+    }
+    for backup in backups {
+        if let Some(trouble) = &backup.trouble {
+            ui.warn(format!("What {} holds is not known: {trouble}", backup.key));
+        }
+    }
+    if !catalog.gone.is_empty() {
+        let keys: Vec<String> = catalog.gone.iter().take(3).map(ToString::to_string).collect();
+        let more = if catalog.gone.len() > keys.len() { " …" } else { "" };
+        let count = catalog.gone.len();
+        let what = if count == 1 { "1 backup".to_owned() } else { format!("{count} backups") };
+        ui.warn(format!("{what} made here can't be found there any more: {}{more}", keys.join(" ")));
+    }
+    Ok(())
+}
+
+fn row(backup: &Backup) -> Row<'_> {
+    Row {
+        key: &backup.key,
+        service: backup.key.service(),
+        started: backup.key.started(),
+        bytes: backup.bytes,
+        tables: backup.tables(),
+        rows: backup.rows(),
+        made_by: backup.maker().as_str(),
+        encrypted: backup.key.encrypted(),
+        label: backup.label(),
+        stored: backup.stored,
+        storage_class: backup.class.as_deref(),
+        verified: backup.verified.map(|Verified { at, depth, good }| VerifiedRow { at, depth, good }),
+        trouble: backup.trouble.as_deref(),
+    }
+}
+
+fn table(backups: &[Backup], now: Timestamp) -> Table {
+    let mut table = Table::new(&[
+        Column::left("started"),
+        Column::right("age"),
+        Column::left("key"),
+        Column::right("size"),
+        Column::right("tables"),
+        Column::right("rows"),
+        Column::left("made-by"),
+        Column::left("flags"),
+        Column::left("label"),
+    ]);
+    let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+    for backup in backups {
+        table.row([
+            human::time(backup.key.started()),
+            human::age(backup.key.started(), now),
+            backup.key.to_string(),
+            backup.bytes.map(human::size).unwrap_or_default(),
+            number(backup.tables()),
+            number(backup.rows()),
+            if backup.maker() == Maker::Unknown { String::new() } else { backup.maker().as_str().to_owned() },
+            flags(backup),
+            backup.label().unwrap_or_default().to_owned(),
+        ]);
+    }
+    table
+}
+
+/// Without blanks: `encrypted,verified:2026-11-23`.
+fn flags(backup: &Backup) -> String {
+    let mut flags = Vec::new();
+    if backup.key.encrypted() {
+        flags.push("encrypted".to_owned());
+    }
+    if let Some(Verified { at, good, .. }) = backup.verified {
+        flags.push(format!("{}:{}", if good { "verified" } else { "BAD" }, at.strftime("%F")));
+    }
+    if let Some(class) = &backup.class {
+        flags.push(class.to_lowercase());
+    }
+    flags.join(",")
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use crate::catalog::tests::{Shelf, made};
+    use crate::commands::arguments::Format;
+    use crate::commands::backups::history;
+    use crate::dokku::environment::Environment;
+    use crate::history::tests::manifest;
+    use crate::ui::{Captured, Ui};
+
+    use super::*;
+
+    const OLD: &str = "postgres-prod-2023-04-02-14-30-01.tgz.gpg";
+    const NEW: &str = "postgres-prod-2023-04-03-11-00-04.tgz";
+
+    pub(crate) fn world() -> (tempfile::TempDir, Context, Captured) {
+        let host = tempfile::tempdir().unwrap();
+        let root = host.path().to_owned();
+        let environment = Environment::from_lookup(|name| (name == "DOKKU_LIB_ROOT").then(|| root.clone().into()));
+        let (ui, said) = Ui::captured(false);
+        let context = Context::new(environment, ui).with_clock(|| "2023-04-03T12:00:00Z".parse().unwrap());
+        (host, context, said)
+    }
+
+    fn args(format: Format, limit: Option<usize>) -> Args {
+        Args { service: "prod".parse().unwrap(), limit, output: Output { format } }
+    }
+
+    fn shelf() -> Shelf {
+        let shelf = Shelf::with(&[OLD, NEW, "postgres-prod-2-2023-04-03-11-00-04.tgz"]);
+        shelf.place(&format!("{NEW}.manifest.json"), &manifest(NEW).to_json().unwrap());
+        shelf
+    }
+
+    #[test]
+    fn shows_a_table() {
+        let (_host, context, said) = world();
+        list(&args(Format::Stdout, None), &shelf(), &context).unwrap();
+        insta::assert_snapshot!(said.out(), @r#"
+        =====> prod backups in s3://bucket/backups
+        started               age  key                                        size  tables  rows  made-by         flags      label
+        2023-04-03T11:00:04Z  59m  postgres-prod-2023-04-03-11-00-04.tgz        6B       2  5562  pgbackup        -          before the release
+        2023-04-02T14:30:01Z  21h  postgres-prod-2023-04-02-14-30-01.tgz.gpg    6B       -     -  dokku-postgres  encrypted  -
+        "#);
+        assert_eq!(said.err(), "");
+    }
+
+    #[test]
+    fn shows_json_and_nothing_else() {
+        let (_host, context, said) = world();
+        list(&args(Format::Json, Some(1)), &shelf(), &context).unwrap();
+        insta::assert_snapshot!(said.out(), @r#"[{"key":"postgres-prod-2023-04-03-11-00-04.tgz","service":"prod","started":"2023-04-03T11:00:04Z","bytes":6,"tables":2,"rows":5562,"made_by":"pgbackup","encrypted":false,"label":"before the release","stored":"1970-01-01T00:00:00Z","storage_class":null,"verified":null,"trouble":null}]"#);
+        let (_host, context, said) = world();
+        list(&args(Format::Json, None), &Shelf::default(), &context).unwrap();
+        assert_eq!(said.out(), "[]\n");
+    }
+
+    #[test]
+    fn says_when_there_is_none_or_when_it_can_not_know() {
+        let (_host, context, said) = world();
+        list(&args(Format::Stdout, None), &Shelf::default(), &context).unwrap();
+        insta::assert_snapshot!(said.err(), @r#"
+        !     There are no backups of prod in s3://bucket/backups
+        !     Take one with: dokku pgbackup:backup prod
+        "#);
+
+        let (_host, context, said) = world();
+        let shelf = shelf();
+        shelf.deny("s3:ListBucket");
+        history(&"prod".parse().unwrap(), &context).append(&made(NEW)).unwrap();
+        list(&args(Format::Stdout, None), &shelf, &context).unwrap();
+        insta::assert_snapshot!(format!("{}{}", said.out(), said.err()), @r#"
+        =====> prod backups in s3://bucket/backups
+        started               age  key                                    size  tables  rows  made-by   flags  label
+        2023-04-03T11:00:04Z  59m  postgres-prod-2023-04-03-11-00-04.tgz    6B       2  5562  pgbackup  -      before the release
+         !     Only what this host remembers is shown: permission s3:ListBucket is missing for s3://bucket/backups
+        "#);
+    }
+
+    #[test]
+    fn says_what_is_gone_and_what_is_left_out() {
+        let (_host, context, said) = world();
+        history(&"prod".parse().unwrap(), &context).append(&made("postgres-prod-2023-01-01-00-00-00.tgz")).unwrap();
+        list(&args(Format::Stdout, Some(1)), &shelf(), &context).unwrap();
+        insta::assert_snapshot!(format!("{}{}", said.out(), said.err()), @r#"
+        =====> prod backups in s3://bucket/backups
+        started               age  key                                    size  tables  rows  made-by   flags  label
+        2023-04-03T11:00:04Z  59m  postgres-prod-2023-04-03-11-00-04.tgz    6B       2  5562  pgbackup  -      before the release
+               An older one is not shown
+         !     1 backup made here can't be found there any more: postgres-prod-2023-01-01-00-00-00.tgz
+        "#);
+    }
+}
