@@ -85,6 +85,15 @@ fn takes_what_is_handed_over_and_keeps_it() {
 }
 
 #[test]
+fn takes_the_real_executable() {
+    let plugin = Plugin::new();
+    let (code, text) = plugin.run("install", &[], &[("PGBACKUP_BINARY", env!("CARGO_BIN_EXE_pgbackup"))]);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(plugin.run("bin/pgbackup", &["version"], &[]), (0, format!("pgbackup {VERSION}\n")));
+    assert_eq!(plugin.run("install", &[], &[]), (0, String::new()));
+}
+
+#[test]
 fn refuses_another_version_and_what_does_not_run() {
     let plugin = Plugin::new();
     plugin.program("other", &executable("9.9.9", ""));
