@@ -224,6 +224,9 @@ impl Catalog {
     /// # Errors
     /// [`crate::error::Kind::NoSuchBackup`] when there is none, or more than one; or when the store fails.
     pub fn find(&self, store: &dyn Store, selector: &selector::Selector) -> Result<Backup, Failure> {
+        if *selector == selector::Selector::Latest {
+            return self.latest(store);
+        }
         let failure = match self.select(selector) {
             Ok(backup) => return Ok(backup.clone()),
             Err(failure) => failure,
@@ -243,6 +246,18 @@ impl Catalog {
             Err(StoreError::NotFound { .. } | StoreError::Denied { .. }) => Err(failure),
             Err(error) => Err(store_failure(format!("{key} can't be looked up"), error)),
         }
+    }
+
+    /// The newest backup, but not one that a restore took of the state it replaced: whoever restores `latest` twice must not
+    /// get back what the first time got rid of.
+    fn latest(&self, store: &dyn Store) -> Result<Backup, Failure> {
+        for backup in &self.backups {
+            let mut backup = backup.clone();
+            if !matches!(backup.read_manifest(store), Ok(Some(manifest)) if manifest.safety) {
+                return Ok(backup);
+            }
+        }
+        self.select(&selector::Selector::Latest).cloned()
     }
 
     /// Reads the sidecars of the newest `count` backups whose details this host doesn't remember, several at a time. What
@@ -490,6 +505,20 @@ pub(crate) mod tests {
     const OLD: &str = "postgres-prod-2023-04-02-14-30-01.tgz";
     const MIDDLE: &str = "postgres-prod-2023-04-03-11-00-04.tgz";
     const NEW: &str = "postgres-prod-2026-11-23-11-59-00.tgz";
+
+    #[test]
+    fn latest_is_not_what_a_restore_saved_of_the_state_it_replaced() {
+        let shelf = Shelf::with(&[OLD, MIDDLE, NEW]);
+        for (key, safety) in [(MIDDLE, false), (NEW, true)] {
+            let manifest = Manifest { safety, ..manifest(key) };
+            shelf.place(&manifest.key.sidecar(), &manifest.to_json().unwrap());
+        }
+        let catalog = Catalog::read(&shelf, &"prod".parse().unwrap(), &[], now()).unwrap();
+        let latest = |catalog: &Catalog| catalog.find(&shelf, &selector::Selector::Latest).unwrap().key.to_string();
+        assert_eq!(latest(&catalog), MIDDLE);
+        let alone = Catalog { backups: catalog.backups.into_iter().take(1).collect(), ..catalog_of("prod", &[]) };
+        assert_eq!(latest(&alone), NEW, "better than none");
+    }
 
     #[test]
     fn foreign_objects_are_nobodys_business() {

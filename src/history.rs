@@ -302,6 +302,7 @@ pub(crate) mod tests {
             service: key.service().clone(),
             host: "dokku.example".into(),
             label: Some("before the release".into()),
+            safety: false,
             started: key.started(),
             snapshot: key.started(),
             server: Server {

@@ -34,6 +34,9 @@ pub struct Manifest {
     /// What the user called it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// Taken by a restore of the state that it was about to replace: `latest` doesn't mean such a one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub safety: bool,
     /// When the run began (UTC); the key carries the same second.
     pub started: Timestamp,
     /// When the snapshot was taken: the state of the database that this backup holds.

@@ -168,8 +168,11 @@ impl Ui {
     /// # Errors
     /// See [`Self::line`].
     pub fn json(&self, value: &impl Serialize) -> Result<()> {
-        let text = serde_json::to_string(value)?;
-        data(self.shared.line(Stream::Out, "", &text))
+        // JSON has its own way of writing control characters.
+        let mut text = serde_json::to_vec(value)?;
+        text.push(b'\n');
+        let mut out = lock(&self.shared.out);
+        data(out.write_all(&text).and_then(|()| out.flush()))
     }
 
     /// Standard output for bytes: an object that is downloaded to `-`. Call [`Self::reserve_output`] first.
@@ -323,8 +326,8 @@ mod tests {
         let (ui, said) = Ui::captured(false);
         ui.reserve_output();
         ui.step("Reading");
-        ui.json(&["a\u{1b}"]).unwrap();
-        assert_eq!(said.out(), "[\"a\\u001b\"]\n");
+        ui.json(&["a\u{1b}\u{202e}"]).unwrap();
+        assert_eq!(said.out(), "[\"a\\u001b\u{202e}\"]\n");
         assert_eq!(said.err(), "-----> Reading\n");
     }
 

@@ -78,7 +78,7 @@ fn one(context: &Context, name: &ServiceName, label: Option<&str>) -> Result<()>
     let store = context.store(&service)?;
     let running = service.running(&context.docker)?;
     recovery::settle(context, &running, &lock)?;
-    let manifest = take(context, &running, &lock, store.as_ref(), label)?;
+    let manifest = take(context, &running, &lock, store.as_ref(), Occasion { label, safety: false })?;
     let key = manifest.key.to_string();
     context.ui.outcome(format!("Backup of {name} saved as {key}"), &key);
     Ok(())
@@ -111,6 +111,15 @@ fn all(context: &Context, label: Option<&str>) -> Result<()> {
         .into())
 }
 
+/// What a backup is taken for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Occasion<'a> {
+    /// What the user calls it.
+    pub label: Option<&'a str>,
+    /// A restore takes it of the state that it is about to replace.
+    pub safety: bool,
+}
+
 /// Backs a service up and remembers how that went. The caller holds the service's lock.
 ///
 /// # Errors
@@ -120,13 +129,13 @@ pub fn take(
     service: &RunningService,
     _lock: &Lock,
     store: &dyn Store,
-    label: Option<&str>,
+    occasion: Occasion,
 ) -> Result<Manifest> {
     let name = &service.service.name;
     let history = History::of(&context.environment.data_folder().join(name.as_str()));
     let began = Instant::now();
     context.ui.step(format!("Backing up {name} to {}", store.describe()));
-    let result = pipeline(context, service, store, label, &history);
+    let result = pipeline(context, service, store, occasion, &history);
     let seconds = Some(began.elapsed().as_secs_f64());
     match result {
         Ok((manifest, bytes, confirmed_by)) => {
@@ -158,7 +167,7 @@ fn pipeline(
     context: &Context,
     service: &RunningService,
     store: &dyn Store,
-    label: Option<&str>,
+    occasion: Occasion,
     history: &History,
 ) -> Result<(Manifest, u64, String)> {
     let started = fresh_second(context, &service.service.name, history)?;
@@ -198,7 +207,8 @@ fn pipeline(
         made_by: concat!("pgbackup ", env!("CARGO_PKG_VERSION")).to_owned(),
         service: service.service.name.clone(),
         host: context.environment.host_name(),
-        label: label.map(str::to_owned),
+        label: occasion.label.map(str::to_owned),
+        safety: occasion.safety,
         started,
         snapshot: snapshot.taken(),
         server: server(service, &mut snapshot, version_number)?,

@@ -17,6 +17,8 @@ use postgres::{CancelToken, Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 use unicode_width::UnicodeWidthStr;
 
 use crate::commands::Context;
+use crate::commands::restore::swap_in;
+use crate::commands::restore_commit::nothing_staged;
 use crate::database::{session, words};
 use crate::error::Failure;
 use crate::service::Service;
@@ -56,6 +58,9 @@ pub struct Args {
     // Over ssh the quotes are gone and its words come one by one.
     #[arg(value_name = "sql", required = true, num_args = 1..)]
     pub sql: Vec<String>,
+    /// Ask the database that restore --stage-only has put beside the live one
+    #[arg(long)]
+    pub staged: bool,
     /// Form of the output: table or csv or json
     #[arg(long, value_name = "FORMAT", default_value = "table", hide_default_value = true)]
     pub format: Format,
@@ -73,7 +78,12 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let running = service.running(&context.docker)?;
     let sql = args.sql.join(" ");
     refuse_copy(&sql, &args.service)?;
-    let mut client = session::connect(&running, &service.database)?;
+    let database = if args.staged {
+        swap_in::waiting(&running)?.ok_or_else(|| nothing_staged(&args.service))?.name
+    } else {
+        service.database.clone()
+    };
+    let mut client = session::connect(&running, &database)?;
     let output = BufWriter::new(context.ui.bytes());
     let mut answer = Answer { format: args.format, output, begun: false, rows: 0 };
     ask(&mut client, &sql, args, &mut answer)

@@ -144,9 +144,9 @@ fn restore(
     if args.stage_only {
         let database = verified.keep(context)?;
         context.ui.outcome(format!("Staged beside the live database of {target} as {database}"), &database);
-        context.ui.detail(format!("Look at it with:     dokku pgbackup:query {target} --staged \"SELECT ...\""));
+        context.ui.detail(format!("Look at it with:      dokku pgbackup:query {target} --staged \"SELECT ...\""));
         context.ui.detail(format!("Put it in place with: dokku pgbackup:restore:commit {target}"));
-        context.ui.detail(format!("Drop it with:        dokku pgbackup:restore:abort {target}"));
+        context.ui.detail(format!("Drop it with:         dokku pgbackup:restore:abort {target}"));
         return Ok(None);
     }
     let matched = verified.matched();
@@ -170,7 +170,9 @@ fn safety_backup(
         return Ok(None);
     }
     let store = context.store(&running.service)?;
-    let manifest = backup::take(context, running, lock, store.as_ref(), Some(&format!("before the restore of {source}")))
+    let label = format!("before the restore of {source}");
+    let occasion = backup::Occasion { label: Some(&label), safety: true };
+    let manifest = backup::take(context, running, lock, store.as_ref(), occasion)
         .map_err(|error| {
             let mut failure = Failure::from_error(error);
             failure.message = format!("The present state of {name} can't be saved first: {}", failure.message);
