@@ -223,6 +223,29 @@ mod s3_server {
         assert_eq!(server.leftovers(), Vec::<String>::new());
     }
 
+    /// Any other server: `PGBACKUP_TEST_S3=http://KEY:SECRET@HOST:PORT/BUCKET`, an empty bucket.
+    #[test]
+    fn another_server_keeps_the_promises() {
+        #[allow(clippy::disallowed_methods)] // the rule is for the library
+        let Ok(server) = std::env::var("PGBACKUP_TEST_S3") else { return };
+        let (keys, place) = server.trim_start_matches("http://").split_once('@').unwrap();
+        let ((access_key, secret_key), (host, bucket)) =
+            (keys.split_once(':').unwrap(), place.split_once('/').unwrap());
+        let store = s3(S3Settings {
+            bucket: bucket.into(),
+            prefix: "a folder/prod+1".into(),
+            endpoint: Some(format!("http://{host}")),
+            credentials: Credentials::Static {
+                access_key: access_key.into(),
+                secret_key: Secret::new(secret_key),
+                session_token: None,
+            },
+            ..S3Settings::default()
+        });
+        contract(&store);
+        many(&store, 1_100);
+    }
+
     #[test]
     fn keeps_the_promises_under_a_prefix_with_crc() {
         let server = Server::start();
@@ -380,6 +403,31 @@ mod s3_faults {
         assert!(error.to_string().contains("InvalidPart"), "{error}");
         assert_eq!(server.leftovers(), Vec::<String>::new());
         assert_eq!(names(&s3(server.settings()), ""), [NAME]);
+    }
+
+    /// An answer that got lost: the store has done it, and says to the second call that there is nothing to do.
+    #[test]
+    fn a_lost_answer_is_not_a_lost_backup() {
+        let server = Server::start();
+        let store = s3(server.settings());
+        let all = bytes(LARGE);
+        for call in [Call::Part(1), Call::Part(2), Call::Part(3)] {
+            server.fail(call, 1, Fault::LoseAnswer);
+        }
+        upload(&store, NAME, &all, HEAD, EXPECTED).unwrap();
+        let gone = || Fault::Answer(404, "NoSuchUpload", "The specified upload does not exist");
+        server.fail(Call::Complete, 1, Fault::LoseAnswer);
+        server.fail(Call::Complete, 1, gone());
+        upload(&store, "postgres-2", &all, HEAD, EXPECTED).unwrap();
+        assert!(read(&store, "postgres-2") == all);
+        // Without the object, or without the right to look for it, it is no success.
+        server.fail(Call::Complete, 1, gone());
+        assert!(upload(&store, "postgres-3", &all, HEAD, EXPECTED).is_err());
+        server.fail(Call::Complete, 1, gone());
+        server.fail(Call::Head, 1, Fault::Plain(403, ""));
+        let error = upload(&store, "postgres-4", &all, HEAD, EXPECTED).unwrap_err().to_string();
+        assert!(error.contains("answer got lost"), "{error}");
+        assert_eq!(names(&store, ""), ["postgres-2", NAME]);
     }
 
     #[test]
@@ -618,12 +666,17 @@ mod s3_faults {
     fn an_object_that_is_replaced_while_it_is_read_is_an_error() {
         let server = Server::start();
         let store = s3(server.settings());
-        store.put(NAME, &bytes(3 * MIB)).unwrap();
-        server.fail(Call::Get, 1, Fault::Cut(2 * MIB));
-        let reader = store.open(NAME).unwrap();
-        store.put(NAME, &bytes(4 * MIB)).unwrap();
-        let error = read_error(reader);
-        assert!(error.contains("replaced"), "{error}");
+        store.put(NAME, &bytes(MIB)).unwrap();
+        // One store looks at If-Match, another doesn't.
+        for fault in [
+            Fault::Answer(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold"),
+            Fault::Header(206, "other bytes", ("etag", "\"another\"")),
+        ] {
+            server.fail(Call::Get, 1, Fault::Cut(1_000));
+            server.fail(Call::Get, 1, fault);
+            let error = read_error(store.open(NAME).unwrap());
+            assert!(error.contains("replaced"), "{error}");
+        }
     }
 
     #[test]

@@ -288,3 +288,37 @@ pub fn jittered(pause: Duration) -> Duration {
     let chance = getrandom::u32().unwrap_or(0);
     pause / 2 + (pause / 2).mul_f64(f64::from(chance) / f64::from(u32::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_moves_goes_on_and_what_stands_still_is_given_up() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let idle = Duration::from_millis(200);
+            let progress = Progress::new();
+            // Five times as long as the idle time, but it moves.
+            let slow = async {
+                for left in (0..10).rev() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    progress.touch(left);
+                }
+            };
+            assert_eq!(moving(slow, idle, Some(&progress)).await, Some(()));
+            assert!(progress.all_sent());
+            let progress = Progress::new();
+            let began = Instant::now();
+            assert_eq!(moving(std::future::pending::<()>(), idle, Some(&progress)).await, None);
+            assert_eq!(moving(std::future::pending::<()>(), idle, None).await, None);
+            assert!((idle * 2..idle * 10).contains(&began.elapsed()), "{:?}", began.elapsed());
+        });
+    }
+
+    #[test]
+    fn pauses_differ_but_stay_in_their_bounds() {
+        let pause = Duration::from_secs(4);
+        assert!((0..1_000).all(|_| (pause / 2..=pause).contains(&jittered(pause))));
+    }
+}

@@ -386,3 +386,46 @@ fn between<'text>(text: &'text str, start: &str, end: &str) -> Option<&'text str
 fn is_region(text: &str) -> bool {
     (1..=40).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Layer(&'static str, #[source] Option<Box<Layer>>);
+
+    fn layers(texts: &[&'static str]) -> Layer {
+        let (first, rest) = texts.split_first().unwrap();
+        Layer(first, (!rest.is_empty()).then(|| Box::new(layers(rest))))
+    }
+
+    #[test]
+    fn the_innermost_causes_are_told_once() {
+        let error = layers(&[
+            "dispatch failure",
+            "io error",
+            "client error (Connect)",
+            "tcp connect error: Connection refused (os error 111)",
+            "Connection refused (os error 111)",
+        ]);
+        assert_eq!(causes(&error), "tcp connect error: Connection refused (os error 111)");
+        assert_eq!(causes(&layers(&["a\n\u{1b}[31m b"])), "a [31m b");
+    }
+
+    #[test]
+    fn networks_fail_in_several_ways() {
+        for (text, kind) in [
+            ("tcp connect error: Connection refused (os error 111)", Kind::Unreachable),
+            ("dns error: failed to lookup address information: Name or service not known", Kind::Unreachable),
+            ("Network is unreachable (os error 101)", Kind::Unreachable),
+            ("invalid peer certificate: UnknownIssuer", Kind::Untrusted),
+            ("received corrupt message of type InvalidContentType", Kind::Untrusted),
+            ("connection closed before message completed", Kind::Cut),
+            ("Connection reset by peer (os error 104)", Kind::Cut),
+        ] {
+            assert_eq!(network_kind(false, text), kind, "{text}");
+        }
+        assert_eq!(network_kind(true, "HTTP connect timeout occurred after 10s"), Kind::Unreachable);
+    }
+}
