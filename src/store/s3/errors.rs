@@ -301,7 +301,7 @@ pub fn no_credentials(error: &(dyn Error + 'static)) -> StoreError {
 }
 
 fn no_credentials_because(detail: &str) -> StoreError {
-    let why = if detail.contains("no providers in chain provided credentials") || detail.is_empty() {
+    let why = if detail.contains("no credentials found in chain") || detail.is_empty() {
         "neither the settings nor the environment, a profile or an instance role has any".to_owned()
     } else {
         detail.to_owned()
@@ -411,6 +411,20 @@ mod tests {
         ]);
         assert_eq!(causes(&error), "tcp connect error: Connection refused (os error 111)");
         assert_eq!(causes(&layers(&["a\n\u{1b}[31m b"])), "a [31m b");
+    }
+
+    #[test]
+    fn having_no_keys_is_one_sentence() {
+        let error = layers(&[
+            "the credential provider was not enabled",
+            "no credentials found in chain. Attempted: Environment: …",
+        ]);
+        assert_eq!(
+            no_credentials(&error).to_string(),
+            "There are no keys for the store: neither the settings nor the environment, a profile or an instance role has any"
+        );
+        let error = layers(&["an error occurred while loading credentials", "request forbidden: IMDS is disabled"]);
+        assert!(no_credentials(&error).to_string().ends_with("request forbidden: IMDS is disabled"));
     }
 
     #[test]
