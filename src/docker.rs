@@ -11,9 +11,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
+
+use crate::interrupt::{self, Watch};
 
 /// Lines of a child's stderr that are kept for its error.
 const KEPT_LINES: usize = 12;
@@ -40,6 +43,9 @@ status=$?
 kill $watch 2>/dev/null
 wait $watch 2>/dev/null
 exit $status"#;
+
+/// How often a program's end is looked for.
+const WAIT: Duration = Duration::from_millis(5);
 
 /// The docker command line.
 #[derive(Debug, Clone)]
@@ -146,7 +152,9 @@ impl Docker {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("Can't run {}", self.program.display()))?;
         let words = child.stderr.take().map(|stderr| std::thread::spawn(move || last_words(stderr)));
+        let watch = if matches!(input, Input::Nothing) { None } else { end_when_asked_to_stop(&child) };
         Ok(Running {
+            watch,
             name: program.first().copied().unwrap_or_default().to_owned(),
             stdin: child.stdin.take(),
             stdout: child.stdout.take(),
@@ -170,6 +178,8 @@ pub enum Input {
 /// A program running in a container. Dropping it ends it.
 #[derive(Debug)]
 pub struct Running {
+    /// Before `child`, so that it has looked away by the time the process id is free again.
+    watch: Option<Watch>,
     name: String,
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
@@ -201,7 +211,18 @@ impl Running {
     pub fn finish(mut self) -> Result<()> {
         drop(self.stdout.take());
         let mut child = self.child.take().ok_or_else(|| anyhow!("{} has ended already", self.name))?;
-        let status = child.wait().with_context(|| format!("waiting for {}", self.name))?;
+        let status = loop {
+            if let Some(status) = child.try_wait().with_context(|| format!("waiting for {}", self.name))? {
+                break status;
+            }
+            if let Err(interrupted) = interrupt::check() {
+                self.child = Some(child);
+                self.end();
+                return Err(interrupted.into());
+            }
+            std::thread::sleep(WAIT);
+        };
+        drop(self.watch.take());
         drop(self.stdin.take());
         let words = self.words.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         if status.success() { Ok(()) } else { Err(anyhow!(ended(&self.name, status, &words))) }
@@ -214,6 +235,7 @@ impl Running {
 
     /// Lets go of its input, which ends the program in the container (see the module), then of the docker client.
     fn end(&mut self) {
+        drop(self.watch.take());
         drop(self.stdin.take());
         drop(self.stdout.take());
         if let Some(mut child) = self.child.take() {
@@ -222,7 +244,7 @@ impl Running {
                 if !matches!(child.try_wait(), Ok(None)) {
                     return;
                 }
-                std::thread::sleep(std::time::Duration::from_millis(10));
+                std::thread::sleep(Duration::from_millis(10));
             }
             let _ = child.kill();
             let _ = child.wait();
@@ -234,6 +256,15 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// A pipe of a paused container blocks for ever, and nobody can look at the flag then: without its client it ends at once, and so
+/// does the program (its input does).
+fn end_when_asked_to_stop(child: &Child) -> Option<Watch> {
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw)?;
+    interrupt::watch(move || {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    })
 }
 
 /// The error of a program that failed, with a word on what its status means when it said nothing itself.

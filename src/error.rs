@@ -88,7 +88,8 @@ impl Failure {
             Ok(failure) => return failure,
             Err(error) => error,
         };
-        if find::<crate::interrupt::Interrupted>(&error).is_some() {
+        // Whatever broke after we were asked to stop broke because of it: a query that was cancelled, a pipe that was closed.
+        if crate::interrupt::requested() || find::<crate::interrupt::Interrupted>(&error).is_some() {
             return Self::new(Kind::Interrupted, "Interrupted; what was begun has been taken back");
         }
         match find::<StoreError>(&error) {

@@ -4,9 +4,9 @@
 //! the cleaning (staging database dropped, multipart upload aborted, connections opened again, lock released). A second
 //! signal doesn't cut that short: half a clean-up is what a user must never be left with.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -40,4 +40,37 @@ pub fn requested() -> bool {
 /// [`Interrupted`].
 pub fn check() -> Result<(), Interrupted> {
     if requested() { Err(Interrupted) } else { Ok(()) }
+}
+
+/// How often a watch looks at the flag.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Does something as soon as we are asked to stop, until this is dropped.
+#[derive(Debug)]
+pub struct Watch(Arc<AtomicBool>);
+
+/// Has `action` done when we are asked to stop: for calls that block where nobody can look at the flag (a query, a pipe). `None` when
+/// we were asked already: what is begun after that is the clean-up, and is not to be cut short.
+pub fn watch(action: impl FnOnce() + Send + 'static) -> Option<Watch> {
+    if requested() {
+        return None;
+    }
+    let over = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&over);
+    std::thread::spawn(move || {
+        while !seen.load(Ordering::Relaxed) {
+            if requested() {
+                action();
+                return;
+            }
+            std::thread::sleep(LOOK);
+        }
+    });
+    Some(Watch(over))
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

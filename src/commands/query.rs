@@ -6,14 +6,11 @@
 //! the server it writes in read-only transactions too. Values come in PostgreSQL's own text form.
 
 use std::io::{self, BufWriter, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::ValueEnum;
 use postgres::types::Type;
-use postgres::{CancelToken, Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
+use postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 use unicode_width::UnicodeWidthStr;
 
 use crate::commands::Context;
@@ -98,7 +95,6 @@ fn ask<W: Write>(client: &mut Client, sql: &str, args: &Args, answer: &mut Answe
         args.timeout
     );
     client.batch_execute(&begin).map_err(|error| anyhow!(words(&error)))?;
-    let _stopper = Stopper::start(client.cancel_token());
     // Parsed alone: more than one statement is an error here, and nothing has run.
     let statement = client.prepare(sql).map_err(|error| refused(&error, sql, args))?;
     let columns: Vec<Column> = statement
@@ -237,32 +233,6 @@ fn refuse_copy(sql: &str, service: &ServiceName) -> Result<(), Failure> {
             .hint(format!("For COPY use: dokku postgres:connect {service}")));
     }
     Ok(())
-}
-
-/// Ctrl-C only sets a flag; this thread looks at it and asks the server to stop.
-struct Stopper(Arc<AtomicBool>);
-
-impl Stopper {
-    fn start(cancel: CancelToken) -> Self {
-        let done = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&done);
-        std::thread::spawn(move || {
-            while !seen.load(Ordering::Relaxed) {
-                if crate::interrupt::requested() {
-                    let _ = cancel.cancel_query(NoTls);
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
-        });
-        Self(done)
-    }
-}
-
-impl Drop for Stopper {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 struct Column {

@@ -3,12 +3,14 @@
 //! Settings that a role, the database or the server may carry (timeouts, search path, row security) are set aside first:
 //! what we read must not depend on them.
 
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use postgres::{Client, Config, NoTls};
 
 use crate::database::{APPLICATION, words};
+use crate::interrupt::{self, Watch};
 use crate::service::RunningService;
 
 /// The port inside the container; dokku-postgres never changes it.
@@ -21,11 +23,47 @@ pub const PLAIN_SETTINGS: &str = "SET statement_timeout = 0; SET lock_timeout = 
      SET row_security = off; SET search_path = ''; SET synchronize_seqscans = off; SET datestyle = ISO; \
      SET intervalstyle = postgres; SET extra_float_digits = 3; SET quote_all_identifiers = off";
 
-/// Opens a session of the super user on one of the service's databases.
+/// A session whose statements end when we are asked to stop.
+pub struct Session {
+    client: Client,
+    _watch: Option<Watch>,
+}
+
+impl Deref for Session {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+/// Opens a session of the super user on one of the service's databases. Ctrl-C cancels what it is doing.
 ///
 /// # Errors
 /// In PostgreSQL's words, with the database's name.
-pub fn connect(service: &RunningService, database: &str) -> Result<Client> {
+pub fn connect(service: &RunningService, database: &str) -> Result<Session> {
+    let client = open(service, database)?;
+    let cancel = client.cancel_token();
+    let watch = interrupt::watch(move || drop(cancel.cancel_query(NoTls)));
+    Ok(Session { client, _watch: watch })
+}
+
+/// Opens a session on a database that is not the service's own, for statements about databases. Those are short, and half of an
+/// exchange or of a clean-up is worse than a late Ctrl-C: nothing cancels them.
+///
+/// # Errors
+/// When neither `postgres` nor `template1` lets us in.
+pub fn connect_beside(service: &RunningService) -> Result<Client> {
+    open(service, if service.service.database == "postgres" { "template1" } else { "postgres" })
+}
+
+fn open(service: &RunningService, database: &str) -> Result<Client> {
     let mut client = Config::new()
         .host(&service.address.to_string())
         .port(PORT)
@@ -44,15 +82,6 @@ pub fn connect(service: &RunningService, database: &str) -> Result<Client> {
         client.batch_execute("SET transaction_timeout = 0").map_err(|error| anyhow!("{}", words(&error)))?;
     }
     Ok(client)
-}
-
-/// Opens a session on a database that is not the service's own, for statements about databases.
-///
-/// # Errors
-/// When neither `postgres` nor `template1` lets us in.
-pub fn connect_beside(service: &RunningService) -> Result<Client> {
-    let beside = if service.service.database == "postgres" { "template1" } else { "postgres" };
-    connect(service, beside)
 }
 
 /// `server_version_num`: 150018 for 15.18.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
 use postgres::Client;
 
-use crate::database::session;
+use crate::database::session::{self, Session};
 use crate::database::words;
 use crate::service::RunningService;
 
@@ -39,7 +39,7 @@ const TABLES: &str = "SELECT c.oid, pg_catalog.quote_ident(n.nspname) || '.' || 
 
 /// An exported snapshot, and the session that keeps it.
 pub struct Snapshot {
-    client: Client,
+    client: Session,
     id: String,
     taken: Timestamp,
     tables: BTreeMap<u32, Table>,

@@ -13,6 +13,7 @@ use postgres::error::SqlState;
 use crate::database::staging::{self, Marker};
 use crate::database::{quote, session, words};
 use crate::error::Failure;
+use crate::interrupt;
 use crate::service::RunningService;
 
 /// How long sessions may take to end before the swap is given up and everything stays as it was.
@@ -38,10 +39,13 @@ pub struct Exchange {
 /// # Errors
 /// When something stands in the way; the live database is then what it was, and open.
 pub fn exchange(service: &RunningService, names: &Exchange) -> Result<Duration> {
+    // What was loaded is on disk before it is live; this can take a while, and the last moment to say no is before the bar.
+    session::connect(service, &names.live)?
+        .batch_execute("CHECKPOINT")
+        .map_err(|error| anyhow!("{}", words(&error)))?;
+    interrupt::check()?;
     let mut client = session::connect_beside(service)?;
     refuse_obstacles(&mut client, &names.live)?;
-    // What was loaded is on disk before it is live, and the renames' own checkpoint has nothing left to write.
-    client.batch_execute("CHECKPOINT").map_err(|error| anyhow!("{}", words(&error)))?;
     client.batch_execute("SET lock_timeout = '10s'").map_err(|error| anyhow!("{}", words(&error)))?;
     let barred = Barred { service, names: [&names.live, &names.incoming] };
     let began = Instant::now();
