@@ -1,0 +1,49 @@
+//! The suite's own promises: what it works on is real, nothing is left out by mistake, and nothing is seen that differs by chance.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::host::redaction::redact;
+use crate::host::{Host, Postgres};
+
+#[test]
+fn every_test_file_is_registered() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let suite = fs::read_to_string(folder.join("suite.rs")).unwrap();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if path.extension().is_some_and(|extension| extension == "rs") && name != "suite" {
+            assert!(suite.lines().any(|line| line == format!("mod {name};")), "tests/suite.rs lacks `mod {name};`");
+        }
+    }
+}
+
+#[test]
+fn a_service_is_fresh_and_gone_afterwards() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V15);
+    assert_eq!(service.databases(), [service.database.as_str()]);
+    service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+    assert_eq!(service.rows("users"), 562);
+    assert!(service.value("SELECT version()").starts_with("PostgreSQL 15."));
+    assert!(service.bucket().names().is_empty());
+    assert!(service.bucket().unfinished_uploads().is_empty());
+    let container = service.container();
+    drop(service);
+    host.call("docker", &["container", "inspect", &container]).run().exits(1);
+}
+
+#[test]
+fn what_differs_by_chance_is_not_seen() {
+    assert_eq!(
+        redact(
+            "=====> Backup of prod-t0012abff saved as postgres-prod-t0012abff-2026-11-23-17-08-06.tgz\n       \
+             1.7KiB in 0.8s: 2 tables, 562 rows\n       table a     12.4MiB     2m05s  \n\
+             Undo until 2026-11-25T17:08:06Z: pgbackup_previous_20261123170806_prod_t0012abff\n"
+        ),
+        "=====> Backup of prod saved as postgres-prod-<second>.tgz\n       \
+         <size> in <duration>: 2 tables, 562 rows\n       table a  <size>  <duration>\n\
+         Undo until <time>: pgbackup_previous_<second>_prod\n"
+    );
+}
