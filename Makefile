@@ -34,4 +34,5 @@ release: ## an optimised binary in dist/, with its SHA-256
 clean: ## removes build results and every sandbox of this machine's defaults
 	rm -rf target dist
 	@sandbox/down
+	@SANDBOX_ROOT=/var/lib/pgbackup-sandbox-demo sandbox/down
 	@SANDBOX_ROOT=/var/lib/pgbackup-sandbox-test sandbox/down

@@ -67,6 +67,14 @@ daemon() {
   ) </dev/null >"$log" 2>&1 &
 }
 
+# One demo or test run in one sandbox: a second one would take it away under the first.
+# Held until the calling script ends.
+alone() {
+  mkdir -p "$SANDBOX_CACHE"
+  exec 8>"$SANDBOX_CACHE/${SANDBOX_ROOT##*/}.lock"
+  flock --nonblock 8 || fail "Another run uses the sandbox $SANDBOX_ROOT" "Wait until it has ended, or give this one its own: SANDBOX_ROOT=/var/lib/…"
+}
+
 # One at a time: two sandboxes that start together would fetch and build the same things.
 # Held until the calling script ends.
 take_turns() {
