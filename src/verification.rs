@@ -45,6 +45,8 @@ pub struct Verification {
     pub tables: Vec<TableRows>,
     /// What differs, tables included; empty when all is equal.
     pub differences: Vec<Difference>,
+    /// What is not the same and need not be: a dump says which extensions it needs and not in which version.
+    pub notes: Vec<Difference>,
     /// How many single values were compared.
     pub compared: usize,
 }
@@ -66,7 +68,7 @@ impl Verification {
 pub enum Depth {
     /// Rows only: all that a dump without a manifest tells.
     Rows,
-    /// Everything but versions of extensions and counts of objects that differ between major versions of PostgreSQL.
+    /// Everything but counts of objects, which differ between major versions of PostgreSQL.
     AcrossMajors,
     /// Everything.
     Full,
@@ -93,13 +95,15 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint, depth: Depth) -> Ver
         })
         .collect();
     let mut compared = tables.len();
+    let mut notes = Vec::new();
     if depth != Depth::Rows {
         let text = |sequence: &crate::manifest::Sequence| {
             format!("{}{}", sequence.value, if sequence.called { "" } else { " (not used yet)" })
         };
         compared += maps("sequence", &expected.sequences, &found.sequences, text, &mut differences);
-        let versions = |version: &String| if depth == Depth::Full { version.clone() } else { "installed".to_owned() };
-        compared += maps("extension", &expected.extensions, &found.extensions, versions, &mut differences);
+        let installed = |_: &String| "installed".to_owned();
+        compared += maps("extension", &expected.extensions, &found.extensions, installed, &mut differences);
+        notes = other_versions(expected, found);
         if depth == Depth::Full {
             compared += maps(
                 "number of objects of the kind",
@@ -118,7 +122,21 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint, depth: Depth) -> Ver
             });
         }
     }
-    Verification { tables, differences, compared }
+    Verification { tables, differences, notes, compared }
+}
+
+/// Extensions that are there in another version: the image's, not the backup's.
+pub fn other_versions(expected: &Fingerprint, found: &Fingerprint) -> Vec<Difference> {
+    let pairs =
+        expected.extensions.iter().filter_map(|(name, version)| Some((name, version, found.extensions.get(name)?)));
+    pairs
+        .filter(|(_, expected, found)| expected != found)
+        .map(|(name, expected, found)| Difference {
+            what: format!("extension {name}"),
+            expected: format!("version {expected}"),
+            found: format!("version {found}"),
+        })
+        .collect()
 }
 
 fn maps<V>(
@@ -186,6 +204,15 @@ mod tests {
             let named: Vec<&str> = verification.differences.iter().map(|difference| difference.what.as_str()).collect();
             assert_eq!(named, [what]);
         }
+    }
+
+    #[test]
+    fn another_version_of_an_extension_is_told_and_no_difference() {
+        let mut found = sample();
+        found.extensions.insert("citext".to_owned(), "1.7".to_owned());
+        let verification = compare(&sample(), &found, Depth::Full);
+        assert!(verification.passed());
+        assert_eq!(verification.notes.len(), 1);
     }
 
     #[test]

@@ -188,6 +188,7 @@ fn pipeline(
     drop(progress);
 
     let mut print = fingerprint::structure(snapshot.client())?;
+    print.objects.remove(fingerprint::INVALID_INDEX);
     print.sequences = dumped.sequences;
     print.tables = dumped.rows;
     for table in snapshot.tables().clone().into_values().map(|table| table.name) {

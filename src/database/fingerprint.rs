@@ -21,7 +21,8 @@ const COUNTERS: usize = 2;
 const SEQUENCES_AT_ONCE: usize = 200;
 
 /// Kinds of objects and how many there are, outside of the system's schemas and of extensions. Constraints that only say NOT NULL
-/// are left out: PostgreSQL 18 lists them, its predecessors don't.
+/// are left out: PostgreSQL 18 lists them, its predecessors don't. The schema public is left out: every new database has it, and
+/// pg_dump doesn't say when it was dropped.
 const OBJECTS: &str = "
 WITH ours AS (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname <> 'information_schema' AND nspname !~ '^pg_'),
      member AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'),
@@ -32,7 +33,8 @@ SELECT kind, pg_catalog.count(*)::pg_catalog.int8 FROM (
               WHEN 'S' THEN 'sequence' WHEN 'c' THEN 'composite type'
               WHEN 'm' THEN CASE WHEN c.relispopulated THEN 'materialized view' ELSE 'materialized view (not populated)' END END AS kind
     FROM class c WHERE c.relkind IN ('r', 'p', 'v', 'f', 'S', 'c', 'm')
-  UNION ALL SELECT CASE WHEN i.indisvalid THEN 'index' ELSE 'index (invalid)' END FROM class c JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
+  UNION ALL SELECT CASE WHEN c.relkind = 'I' THEN 'partitioned index' WHEN i.indisvalid THEN 'index' ELSE 'index (invalid)' END
+    FROM class c JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
   UNION ALL SELECT 'column' FROM class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c') AND a.attnum > 0 AND NOT a.attisdropped
   UNION ALL SELECT 'column default' FROM class c JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid
@@ -51,10 +53,14 @@ SELECT kind, pg_catalog.count(*)::pg_catalog.int8 FROM (
      AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND m.objid = t.oid)
   UNION ALL SELECT 'enum value' FROM pg_catalog.pg_enum v JOIN pg_catalog.pg_type t ON t.oid = v.enumtypid WHERE t.typnamespace IN (SELECT oid FROM ours)
      AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND m.objid = t.oid)
-  UNION ALL SELECT 'schema' FROM ours o WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND m.objid = o.oid)
+  UNION ALL SELECT 'schema' FROM ours o JOIN pg_catalog.pg_namespace n ON n.oid = o.oid WHERE n.nspname <> 'public' AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND m.objid = o.oid)
   UNION ALL SELECT 'event trigger' FROM pg_catalog.pg_event_trigger
   UNION ALL SELECT 'publication' FROM pg_catalog.pg_publication
 ) objects GROUP BY kind";
+
+/// The kind of an index that a failed CREATE INDEX CONCURRENTLY has left. pg_dump doesn't dump it, so no backup holds one; in a restored
+/// database it would be a difference.
+pub const INVALID_INDEX: &str = "index (invalid)";
 
 /// Extensions, objects by kind and large objects, as the session sees them: in the dump's snapshot for a backup, in the restored
 /// database for a comparison. Rows and sequences are not in it.
@@ -67,7 +73,11 @@ pub fn structure(client: &mut Client) -> Result<Fingerprint> {
 
 fn read_structure(client: &mut Client) -> Result<Fingerprint, postgres::Error> {
     let extensions = client
-        .query("SELECT extname::pg_catalog.text, extversion FROM pg_catalog.pg_extension", &[])?
+        // Every new database has plpgsql, and pg_dump doesn't say when it was dropped.
+        .query(
+            "SELECT extname::pg_catalog.text, extversion FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql'",
+            &[],
+        )?
         .iter()
         .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
         .collect::<Result<_, postgres::Error>>()?;
@@ -148,7 +158,10 @@ fn read_sequences(client: &mut Client) -> Result<BTreeMap<String, Sequence>, pos
         .query(
             "SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) FROM pg_catalog.pg_class c \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'",
+             WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' \
+             AND (NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+                              AND e.objid = c.oid AND e.deptype = 'e') \
+                  OR EXISTS (SELECT FROM pg_catalog.pg_extension x WHERE c.oid = ANY (x.extconfig)))",
             &[],
         )?
         .iter()

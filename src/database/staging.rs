@@ -3,7 +3,7 @@
 //! Each carries a comment that says what it is, whose, and until when, so that the server alone tells what is unfinished, even when
 //! everything on the host's disk was lost.
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
 use postgres::Client;
 use postgres::error::SqlState;
@@ -191,8 +191,14 @@ impl Marker {
 /// In PostgreSQL's words, with the statement.
 pub fn apply(client: &mut Client, name: &str, description: &DatabaseDescription) -> Result<()> {
     for statement in &description.statements {
-        let statement = statement.replace(PLACEHOLDER, &quote(name));
-        client.batch_execute(&statement).map_err(|error| anyhow!("{}: {}", statement, words(&error)))?;
+        let known =
+            ["GRANT ", "REVOKE ", "ALTER DATABASE ", "ALTER ROLE "].iter().any(|start| statement.starts_with(start));
+        if !known || !statement.contains(PLACEHOLDER) {
+            bail!("The manifest holds a statement that belongs in no manifest: {statement}");
+        }
+        let statement = statement.replacen(PLACEHOLDER, &quote(name), 1);
+        // One statement and no more: the extended protocol takes no second one behind a semicolon.
+        client.execute(&statement, &[]).map_err(|error| anyhow!("{statement}: {}", words(&error)))?;
     }
     client
         .batch_execute(&format!("ALTER DATABASE {} CONNECTION LIMIT {}", quote(name), description.connection_limit))

@@ -29,6 +29,9 @@ pub fn show_verification(ui: &Ui, verification: &Verification) {
     for difference in verification.differences.iter().filter(|difference| !difference.what.starts_with("table ")) {
         ui.warn(format!("{}: {} expected, {} found", difference.what, difference.expected, difference.found));
     }
+    for note in &verification.notes {
+        ui.detail(format!("{}: {} then, {} now", note.what, note.expected, note.found));
+    }
     if verification.passed() {
         ui.detail(format!(
             "{} tables, {} rows, {} values compared: all equal",
