@@ -20,7 +20,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What every session sets aside, as pg_dump does it.
 pub const PLAIN_SETTINGS: &str = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
-     SET row_security = off; SET search_path = ''; SET synchronize_seqscans = off; SET datestyle = ISO; \
+     SET default_transaction_read_only = off; SET row_security = off; SET search_path = ''; SET synchronize_seqscans = off; SET datestyle = ISO; \
      SET intervalstyle = postgres; SET extra_float_digits = 3; SET quote_all_identifiers = off";
 
 /// A session whose statements end when we are asked to stop.
