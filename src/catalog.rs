@@ -224,8 +224,8 @@ impl Catalog {
     /// # Errors
     /// [`crate::error::Kind::NoSuchBackup`] when there is none, or more than one; or when the store fails.
     pub fn find(&self, store: &dyn Store, selector: &selector::Selector) -> Result<Backup, Failure> {
-        if *selector == selector::Selector::Latest {
-            return self.latest(store);
+        if let Some(backup) = self.newest(store, selector) {
+            return Ok(backup);
         }
         let failure = match self.select(selector) {
             Ok(backup) => return Ok(backup.clone()),
@@ -248,16 +248,19 @@ impl Catalog {
         }
     }
 
-    /// The newest backup, but not one that a restore took of the state it replaced: whoever restores `latest` twice must not
-    /// get back what the first time got rid of.
-    fn latest(&self, store: &dyn Store) -> Result<Backup, Failure> {
-        for backup in &self.backups {
-            let mut backup = backup.clone();
-            if !matches!(backup.read_manifest(store), Ok(Some(manifest)) if manifest.safety) {
-                return Ok(backup);
-            }
-        }
-        self.select(&selector::Selector::Latest).cloned()
+    /// What `latest` and `--before` mean: not a backup that a restore took of the state it replaced, as whoever restores twice must
+    /// not get back what the first time got rid of. `None` when there is no other.
+    fn newest(&self, store: &dyn Store, selector: &selector::Selector) -> Option<Backup> {
+        let before = match selector {
+            selector::Selector::Latest => None,
+            selector::Selector::Before(moment) => Some(moment.instant()),
+            selector::Selector::Part(_) => return None,
+        };
+        let fitting = self.backups.iter().filter(|backup| before.is_none_or(|before| backup.key.started() < before));
+        fitting.cloned().find_map(|mut backup| {
+            let safety = matches!(backup.read_manifest(store), Ok(Some(manifest)) if manifest.safety);
+            (!safety).then_some(backup)
+        })
     }
 
     /// Reads the sidecars of the newest `count` backups whose details this host doesn't remember, several at a time. What
@@ -516,6 +519,8 @@ pub(crate) mod tests {
         let catalog = Catalog::read(&shelf, &"prod".parse().unwrap(), &[], now()).unwrap();
         let latest = |catalog: &Catalog| catalog.find(&shelf, &selector::Selector::Latest).unwrap().key.to_string();
         assert_eq!(latest(&catalog), MIDDLE);
+        let before = selector::Selector::Before("2027-01-01".parse().unwrap());
+        assert_eq!(catalog.find(&shelf, &before).unwrap().key.to_string(), MIDDLE);
         let alone = Catalog { backups: catalog.backups.into_iter().take(1).collect(), ..catalog_of("prod", &[]) };
         assert_eq!(latest(&alone), NEW, "better than none");
     }

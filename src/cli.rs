@@ -63,6 +63,16 @@ pub fn parse(name: &OsStr, arguments: &[OsString], environment: &Environment) ->
         words.extend_from_slice(arguments);
         words
     };
+    let wants_service = command.get_positionals().next().is_some_and(|first| first.get_id() == "service");
+    if wants_service && let Some(app) = app(arguments).or_else(|| environment.app.clone()) {
+        // With --app no argument is the service; where one is given all the same, it is what counts.
+        let service = linked_service(environment, &app);
+        let with_app = service.as_ref().ok().and_then(|service| read(words(Some(service))).ok());
+        return match with_app {
+            Some(cli) => Ok(cli),
+            None => read(words(None)).map_err(|error| service.err().unwrap_or_else(|| explain(&error, command)).into()),
+        };
+    }
     let error = match read(words(None)) {
         Ok(cli) => return Ok(cli),
         Err(error) => error,
@@ -73,14 +83,6 @@ pub fn parse(name: &OsStr, arguments: &[OsString], environment: &Environment) ->
             command: Command::Help(crate::commands::help::Args { command: topic }),
             switches: Switches::default(),
         });
-    }
-    let wants_service = command.get_positionals().next().is_some_and(|first| first.get_id() == "service");
-    if error.kind() == ErrorKind::MissingRequiredArgument
-        && wants_service
-        && let Some(app) = app(arguments).or_else(|| environment.app.clone())
-    {
-        let service = linked_service(environment, &app)?;
-        return read(words(Some(&service))).map_err(|error| explain(&error, command).into());
     }
     Err(explain(&error, command).into())
 }
@@ -148,6 +150,10 @@ fn explain(error: &clap::Error, command: &clap::Command) -> Failure {
             if command.get_name() == "report" && [&argument, &value].iter().any(|text| text.starts_with("--")) =>
         {
             format!("Invalid flag passed, valid flags: {}", crate::commands::report::flags().join(", "))
+        }
+        // What is one too many here is the secret: it is not said again.
+        ErrorKind::UnknownArgument if command.get_name() == "auth" && !argument.starts_with("--") => {
+            "The secret access key is never an argument: it is asked for, or read from standard input".to_owned()
         }
         ErrorKind::UnknownArgument if argument.starts_with('-') => format!("The flag {argument} is not known"),
         ErrorKind::UnknownArgument => format!("The argument {argument} is one too many"),

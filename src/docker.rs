@@ -175,6 +175,15 @@ pub enum Input {
     Piped,
 }
 
+/// How a program ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// The last lines of its standard error.
+    pub words: Vec<String>,
+}
+
 /// A program running in a container. Dropping it ends it.
 #[derive(Debug)]
 pub struct Running {
@@ -208,7 +217,17 @@ impl Running {
     ///
     /// # Errors
     /// With its exit status and its last words when it failed.
-    pub fn finish(mut self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
+        let name = self.name.clone();
+        let ended = self.ended()?;
+        if ended.status.success() { Ok(()) } else { Err(anyhow!(failure(&name, ended.status, &ended.words))) }
+    }
+
+    /// Waits for its end, whichever it is.
+    ///
+    /// # Errors
+    /// When it can't be waited for, or we are asked to stop meanwhile.
+    pub fn ended(mut self) -> Result<Ended> {
         drop(self.stdout.take());
         let mut child = self.child.take().ok_or_else(|| anyhow!("{} has ended already", self.name))?;
         let status = loop {
@@ -225,7 +244,7 @@ impl Running {
         drop(self.watch.take());
         drop(self.stdin.take());
         let words = self.words.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        if status.success() { Ok(()) } else { Err(anyhow!(ended(&self.name, status, &words))) }
+        Ok(Ended { status, words })
     }
 
     /// Ends it, whatever it is doing, and waits until it is gone; how it ended doesn't matter any more.
@@ -268,7 +287,7 @@ fn end_when_asked_to_stop(child: &Child) -> Option<Watch> {
 }
 
 /// The error of a program that failed, with a word on what its status means when it said nothing itself.
-fn ended(name: &str, status: ExitStatus, words: &[String]) -> String {
+fn failure(name: &str, status: ExitStatus, words: &[String]) -> String {
     let code = status.code();
     let why = match code {
         Some(137) => " (killed: the container was stopped or the program was ended from outside, or memory ran out)",
@@ -324,7 +343,7 @@ pub fn run_plugin_command(program: &Path, arguments: &[&str]) -> Result<String> 
             String::from_utf8_lossy(&output.stderr).lines().rev().take(KEPT_LINES).map(str::to_owned).collect();
         let words: Vec<String> =
             words.into_iter().rev().map(|line| line.trim_start_matches([' ', '!']).to_owned()).collect();
-        bail!(ended(&program.display().to_string(), output.status, &words));
+        bail!(failure(&program.display().to_string(), output.status, &words));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -125,7 +125,12 @@ fn find<T: std::error::Error + 'static>(error: &anyhow::Error) -> Option<&T> {
     })
 }
 
+/// With a capital at the front, where that is a plain word: not a key, a URL or a program's name, which one may want to copy.
 fn capitalized(text: &str) -> String {
+    let first = text.split(' ').next().unwrap_or_default();
+    if !first.trim_end_matches(':').chars().all(|letter| letter.is_ascii_lowercase()) {
+        return text.to_owned();
+    }
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

@@ -23,6 +23,7 @@ use crate::service::name::ServiceName;
 use crate::service::{RunningService, Service};
 use crate::store::key::BackupKey;
 use crate::store::{Store, Upload, UploadPlan};
+use crate::text::count;
 use crate::ui::Progress;
 use crate::ui::human;
 
@@ -107,8 +108,8 @@ fn all(context: &Context, label: Option<&str>) -> Result<()> {
         return Ok(());
     }
     let names: Vec<&str> = failed.iter().map(ServiceName::as_str).collect();
-    Err(Failure::failed(format!("{taken} services were backed up, {} were not: {}", failed.len(), names.join(", ")))
-        .into())
+    let taken = count(taken, "service");
+    Err(Failure::failed(format!("{taken} backed up, but not {}", names.join(", "))).into())
 }
 
 /// What a backup is taken for.
@@ -141,10 +142,11 @@ pub fn take(
         Ok((manifest, bytes, confirmed_by)) => {
             let rows = manifest.fingerprint.rows();
             context.ui.detail(format!(
-                "{} in {}: {} tables, {rows} rows, confirmed by the store ({confirmed_by})",
+                "{} in {}: {}, {}, confirmed by the store ({confirmed_by})",
                 human::size(bytes),
                 human::duration(began.elapsed()),
-                manifest.fingerprint.tables.len(),
+                count(manifest.fingerprint.tables.len() as u64, "table"),
+                count(rows, "row"),
             ));
             let record = BackupRecord::new(manifest.clone(), store.describe(), bytes, confirmed_by);
             if let Err(error) = history.append(&Entry::now(Event::Backup(Box::new(record)), seconds)) {

@@ -3,6 +3,8 @@
 //! Also those that `dokku postgres:backup` has made. Where the role may not list the bucket, this host's history is shown
 //! and said to be all that is known.
 
+use std::num::NonZero;
+
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,6 +13,7 @@ use crate::catalog::{Backup, Maker, Verified};
 use crate::commands::Context;
 use crate::commands::arguments::Output;
 use crate::commands::backups::catalog;
+use crate::error::Failure;
 use crate::history::Depth;
 use crate::service::Service;
 use crate::service::name::ServiceName;
@@ -37,7 +40,7 @@ pub struct Args {
     pub service: ServiceName,
     /// Show this many at most
     #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
+    pub limit: Option<NonZero<usize>>,
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub output: Output,
@@ -83,7 +86,7 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
         ui.reserve_output();
     }
     let mut catalog = catalog(&args.service, store, context)?;
-    let shown = args.limit.unwrap_or(usize::MAX);
+    let shown = args.limit.map_or(usize::MAX, NonZero::get);
     catalog.read_sidecars(store, shown);
     crate::interrupt::check()?;
     if let Some(reason) = &catalog.not_listed {
@@ -92,7 +95,12 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
     let backups = catalog.backups.get(..shown.min(catalog.backups.len())).unwrap_or_default();
     if args.output.is_json() {
         ui.json(&backups.iter().map(row).collect::<Vec<_>>())?;
-    } else if backups.is_empty() {
+    } else if backups.is_empty() && catalog.not_listed.is_some() {
+        return Err(Failure::failed(format!("Which backups of {} there are is not known", args.service))
+            .hint(format!("This host may not list {} and remembers no backup there", catalog.destination))
+            .hint("A key that is known can still be given to restore or verify or download")
+            .into());
+    } else if catalog.backups.is_empty() {
         ui.warn(format!("There are no backups of {} in {}", args.service, catalog.destination));
         ui.warn(format!("Take one with: dokku pgbackup:backup {}", args.service));
     } else {
@@ -175,6 +183,9 @@ fn flags(backup: &Backup) -> String {
     if let Some(Verified { at, good, .. }) = backup.verified {
         flags.push(format!("{}:{}", if good { "verified" } else { "BAD" }, at.strftime("%F")));
     }
+    if backup.manifest.as_ref().is_some_and(|manifest| manifest.safety) {
+        flags.push("safety".to_owned());
+    }
     if let Some(class) = &backup.class {
         flags.push(class.to_lowercase());
     }
@@ -205,6 +216,7 @@ pub(crate) mod tests {
     }
 
     fn args(format: Format, limit: Option<usize>) -> Args {
+        let limit = limit.and_then(NonZero::new);
         Args { service: "prod".parse().unwrap(), limit, output: Output { format } }
     }
 

@@ -133,10 +133,11 @@ fn restore(
 ) -> Result<Option<RestoreRecord>> {
     let name = source.describe();
     let target = &running.service.name;
+    // Before anything is saved or loaded: a file that can't be read, a missing permission, something that is no backup.
+    let fetched = source.open(context)?;
     let safe = args.stage_only || args.no_safety_backup;
     let safety_backup = if safe { None } else { safety_backup(context, running, lock, settings, &name)? };
 
-    let fetched = source.open(context)?;
     let wanted = if args.foreign { None } else { fetched.database_name(context, &args.service)? };
     let staged = staged::load(context, running, Purpose::Staging, fetched, wanted.as_deref())?;
     let verified = staged.verify(context, args.accept_differences)?;
@@ -198,7 +199,8 @@ fn remember(
         Ok(None) => return Ok(()),
         Ok(Some(record)) => (Event::Restore(record), Ok(())),
         Err(error) => {
-            let failure = Failure::from_error(error);
+            // After the swap nothing fails any more.
+            let failure = Failure::from_error(error).hint("The live database was not touched");
             (Event::RestoreFailed { source: source.to_owned(), error: failure.to_string() }, Err(failure))
         }
     };

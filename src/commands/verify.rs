@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::archive::unpack::ArchiveError;
 use crate::catalog::moment::Moment;
 use crate::commands::arguments::Output;
 use crate::commands::context::Context;
 use crate::commands::recovery;
 use crate::commands::restore::{plan, source, staged};
+use crate::custom_format::FormatError;
 use crate::database::staging::Purpose;
 use crate::error::{Failure, Kind};
 use crate::history::{Depth, Entry, Event, History, VerificationRecord};
@@ -109,6 +111,14 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// What is wrong with the backup itself.
+fn damage(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        let of_archive = cause.downcast_ref::<ArchiveError>().map(ToString::to_string);
+        of_archive.or_else(|| cause.downcast_ref::<FormatError>().map(ToString::to_string))
+    })
+}
+
 /// The result goes into the history of the service whose backup it was; an interrupted drill says nothing about the backup.
 fn remember(context: &Context, name: &ServiceName, backup: &str, seconds: f64, result: &Result<Verification>) {
     let Ok(key) = backup.parse() else { return };
@@ -119,7 +129,11 @@ fn remember(context: &Context, name: &ServiceName, backup: &str, seconds: f64, r
             };
             (verification.passed(), verification.differences.iter().take(10).map(text).collect())
         }
-        Err(_) => return,
+        // That it could not be tried (no container, no disk, no connection) says nothing about the backup; that it is damaged does.
+        Err(error) => match damage(error) {
+            Some(damage) => (false, vec![damage]),
+            None => return,
+        },
     };
     let event = Event::Verification(VerificationRecord { key, depth: Depth::Restore, good, differences });
     let history = History::of(&context.environment.data_folder().join(name.as_str()));

@@ -73,7 +73,7 @@ impl Purpose {
             Self::Previous => "previous",
             Self::Drill => "drill",
         };
-        let full = format!("pgbackup_{what}_{}_{database}", now.strftime("%Y%m%d%H%M%S"));
+        let full = format!("pgbackup_{what}_{}_{database}", now.strftime("%Y%m%d%H%M%S%3f"));
         let end = (0..=LONGEST_NAME.min(full.len())).rev().find(|at| full.is_char_boundary(*at)).unwrap_or_default();
         full.get(..end).unwrap_or_default().to_owned()
     }
@@ -337,9 +337,9 @@ mod tests {
     #[test]
     fn names_fit() {
         let now = Timestamp::from_second(1_680_519_604).unwrap();
-        assert_eq!(Purpose::Previous.name_for("prod", now), "pgbackup_previous_20230403110004_prod");
+        assert_eq!(Purpose::Previous.name_for("prod", now), "pgbackup_previous_20230403110004000_prod");
         let long = Purpose::Staging.name_for(&"é".repeat(40), now);
-        assert!(long.len() <= 63 && long.starts_with("pgbackup_staging_20230403110004_é"));
+        assert!(long.len() <= 63 && long.starts_with("pgbackup_staging_20230403110004000_é"));
     }
 
     #[test]

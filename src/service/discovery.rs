@@ -219,9 +219,7 @@ fn missing(lib_root: &Path, name: &ServiceName) -> Failure {
             if rest > 0 {
                 shown = format!("{shown} and {rest} more (dokku postgres:list)");
             }
-            failure
-                .hint(format!("Existing services: {shown}"))
-                .hint(format!("Make a new one with: dokku postgres:create {name}"))
+            failure.hint(format!("Existing services: {shown}"))
         }
         // That the list can't be read is said when it is asked for; here the name is the matter.
         Err(_) => failure.hint("List the services with: dokku postgres:list"),
@@ -331,10 +329,7 @@ mod tests {
         let host = host();
         let error = find(&host, "prd").unwrap_err();
         assert_eq!(error.message, "Postgres service prd does not exist");
-        assert_eq!(
-            error.hints,
-            ["Existing services: half, prod, prod-2", "Make a new one with: dokku postgres:create prd"]
-        );
+        assert_eq!(error.hints, ["Existing services: half, prod, prod-2"]);
         let nothing = tempfile::tempdir().unwrap();
         assert!(find(&nothing, "prd").unwrap_err().hints[0].contains("no services"));
         assert_eq!(Service::all(nothing.path()).unwrap(), []);

@@ -1,5 +1,6 @@
 //! A verification as the user sees it: each table with what was expected and what was found.
 
+use crate::text::count;
 use crate::ui::Ui;
 use crate::ui::table::{Column, Table};
 use crate::verification::Verification;
@@ -34,10 +35,10 @@ pub fn show_verification(ui: &Ui, verification: &Verification) {
     }
     if verification.passed() {
         ui.detail(format!(
-            "{} tables, {} rows, {} values compared: all equal",
-            verification.tables.len(),
-            verification.rows(),
-            verification.compared
+            "{}, {}, {} compared: all equal",
+            count(verification.tables.len() as u64, "table"),
+            count(verification.rows(), "row"),
+            count(verification.compared as u64, "value")
         ));
     } else {
         ui.warn(format!("{} of {} values compared differ", verification.differences.len(), verification.compared));

@@ -132,9 +132,9 @@ fn draw(label: &str, total: Option<u64>) -> ProgressBar {
 
 fn style(bounded: bool) -> ProgressStyle {
     let template = if bounded {
-        "       {msg} [{bar:24}] {percent}% {binary_bytes} of {binary_total_bytes} {binary_bytes_per_sec} {eta} left"
+        "       {wide_msg} {percent}% {binary_bytes} of {binary_total_bytes} {binary_bytes_per_sec} {eta} left"
     } else {
-        "       {msg} {binary_bytes} {binary_bytes_per_sec} {elapsed}"
+        "       {wide_msg} {binary_bytes} {binary_bytes_per_sec} {elapsed}"
     };
     // A template that can't be read shows the default bar: a test reads both.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")

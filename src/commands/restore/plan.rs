@@ -10,6 +10,7 @@ use crate::database::{fingerprint, session, snapshot, words};
 use crate::error::Failure;
 use crate::manifest::Manifest;
 use crate::service::RunningService;
+use crate::text::count;
 use crate::ui::human;
 use crate::ui::table::{Column, Table};
 
@@ -49,7 +50,11 @@ pub fn show(context: &Context, source: &Source, target: &RunningService) -> Resu
         facts.row(["Made on", &format!("{} with PostgreSQL {}", manifest.host, manifest.server.version)]);
         facts.row([
             "Holds",
-            &format!("{} tables, {} rows", manifest.fingerprint.tables.len(), manifest.fingerprint.rows()),
+            &format!(
+                "{}, {}",
+                count(manifest.fingerprint.tables.len() as u64, "table"),
+                count(manifest.fingerprint.rows(), "row")
+            ),
         ]);
     }
     facts.row([
@@ -131,15 +136,15 @@ fn show_changes(context: &Context, manifest: &Manifest, client: &mut postgres::C
         }
     }
     if different == 0 {
-        context.ui.detail(format!("No table's number of rows changes ({all} tables)"));
+        context.ui.detail(format!("No table's number of rows changes ({})", count(all as u64, "table")));
         return Ok(());
     }
     context.ui.detail_table(&changes);
     if different > SHOWN {
-        context.ui.detail(format!("and {} more tables", different - SHOWN));
+        context.ui.detail(format!("and {} more", count((different - SHOWN) as u64, "table")));
     }
     if different < all {
-        context.ui.detail(format!("{} tables have the same number of rows", all - different));
+        context.ui.detail(format!("The number of rows stays in {}", count((all - different) as u64, "table")));
     }
     Ok(())
 }

@@ -18,6 +18,9 @@ use crate::service::name::ServiceName;
 use crate::store::Store;
 use crate::ui::Progress;
 
+/// What every gzip stream begins with.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
 /// A backup that was chosen.
 pub enum Source {
     /// One that a store keeps.
@@ -57,10 +60,12 @@ pub fn choose(
     file: Option<&Path>,
 ) -> Result<Source> {
     if let Some(path) = file {
-        if !path.is_file() {
-            return Err(Failure::failed(format!("There is no file {}", path.display()))
-                .hint("The path is one on the Dokku host and must be readable for the user dokku")
-                .hint("From elsewhere: ssh dokku@host pgbackup:restore SERVICE - --force < FILE")
+        if let Err(error) = File::open(path)
+            .and_then(|file| if file.metadata()?.is_file() { Ok(()) } else { Err(io::Error::other("it is no file")) })
+        {
+            return Err(Failure::failed(format!("{} can't be read by the user dokku", path.display()))
+                .because(error)
+                .hint(format!("From any place: dokku pgbackup:restore {service} - --force < {}", path.display()))
                 .into());
         }
         return Ok(Source::File(path.to_owned()));
@@ -109,11 +114,31 @@ impl Source {
         }
     }
 
-    /// Begins to read it.
+    /// Begins to read it, far enough to know that it can be read and is no other kind of file.
     ///
     /// # Errors
     /// When the store or the file can't be read.
     pub fn open(self, context: &Context) -> Result<Fetched> {
+        let name = self.describe();
+        let mut fetched = self.begin(context)?;
+        let mut beginning = vec![0; GZIP_MAGIC.len()];
+        let mut read = 0;
+        while read < beginning.len() {
+            match fetched.reader.read(beginning.get_mut(read..).unwrap_or_default())? {
+                0 => break,
+                more => read += more,
+            }
+        }
+        beginning.truncate(read);
+        if beginning != GZIP_MAGIC {
+            let what = if beginning.is_empty() { "it is empty" } else { "it is not a gzip'd archive" };
+            return Err(Failure::failed(format!("{name} is not a backup: {what}")).into());
+        }
+        fetched.reader = Box::new(io::Cursor::new(beginning).chain(fetched.reader));
+        Ok(fetched)
+    }
+
+    fn begin(self, context: &Context) -> Result<Fetched> {
         let name = self.describe();
         let label = format!("Reading {name}");
         Ok(match self {

@@ -108,7 +108,11 @@ pub fn load<'a>(
     let Loaded { toc, contents, database, roles, mut marker } = unpacked.value;
 
     context.ui.step("Building indexes and constraints");
-    load::indexes_and_constraints(&context.docker, service, database.name(), &toc)?;
+    let broken = load::indexes_and_constraints(&context.docker, service, database.name(), &toc)
+        .with_context(|| format!("{name} can't be restored"))?;
+    for key in &broken {
+        context.ui.warn(format!("The saved rows break the foreign key {key}: it is restored as NOT VALID"));
+    }
     let manifest = inside.or(beside);
     let description = manifest.as_ref().map_or(live, |manifest| manifest.database.clone());
     marker.comment.clone_from(&description.comment);
@@ -181,9 +185,7 @@ impl<'a> Staged<'a> {
         Err(if self.marker.purpose == Purpose::Drill {
             failure.hint("Take a new backup and verify that one; the live database was not touched")
         } else {
-            failure
-                .hint("The live database was not touched")
-                .hint("Choose another backup, or look at this one with --stage-only --accept-differences")
+            failure.hint("Choose another backup, or look at this one with --stage-only --accept-differences")
         }
         .into())
     }

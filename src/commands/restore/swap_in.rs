@@ -116,10 +116,12 @@ pub fn swap(
         },
         incoming_comment: incoming.comment,
     };
-    // When this fails, `entered` ends the maintenance as it drops.
-    let away = swap::exchange(service, &exchange)?;
+    let exchanged = swap::exchange(service, &exchange);
     leave_maintenance(context, entered);
-    journal.clear()?;
+    if let Err(error) = journal.clear() {
+        context.ui.warn(error.to_string());
+    }
+    let away = exchanged?;
     Ok(Swapped { previous: exchange.outgoing, until, away, service: service.service.name.to_string() })
 }
 
@@ -158,7 +160,7 @@ fn enter_maintenance(
     }
 }
 
-/// Takes the apps out of maintenance; the restore is done by then, so a failure is told and not returned.
+/// Takes the apps out of maintenance; by then the exchange is done or given up, so a failure is told and not returned.
 fn leave_maintenance(context: &Context, entered: Option<InMaintenance>) {
     let Some(entered) = entered else { return };
     context.ui.step(format!("Taking {} out of maintenance", entered.apps().join(", ")));
