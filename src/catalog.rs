@@ -314,7 +314,7 @@ pub fn read_sidecar(store: &dyn Store, key: &BackupKey) -> Result<Option<Manifes
     let mut text = Vec::new();
     // One byte more than allowed, so that the manifest's own check sees that it is too long.
     reader.take(LARGEST + 1).read_to_end(&mut text).with_context(|| format!("{name} can't be read"))?;
-    Manifest::parse(&text, key).map(Some).map_err(|error| anyhow!("{name}: {error:#}"))
+    Manifest::parse(&text, Some(key)).map(Some).map_err(|error| anyhow!("{name}: {error:#}"))
 }
 
 /// A store's refusal as the user reads it, with what to type next.

@@ -114,8 +114,8 @@ impl Docker {
     ///
     /// # Errors
     /// With the program's last words when it fails.
-    pub fn exec_output(&self, container: &str, program: &[&str]) -> Result<Vec<u8>> {
-        let mut child = self.exec(container, program, &[], Input::Nothing)?;
+    pub fn exec_output(&self, container: &str, program: &[&str], environment: &[(&str, &str)]) -> Result<Vec<u8>> {
+        let mut child = self.exec(container, program, environment, Input::Nothing)?;
         let mut output = Vec::new();
         child.stdout()?.read_to_end(&mut output).context("reading from docker")?;
         child.finish()?;

@@ -158,7 +158,7 @@ pub fn hex(digest: &[u8]) -> String {
 impl Fingerprint {
     /// Rows of all tables together.
     pub fn rows(&self) -> u64 {
-        self.tables.values().sum()
+        self.tables.values().fold(0, |sum, rows| sum.saturating_add(*rows))
     }
 }
 
@@ -167,7 +167,7 @@ impl Manifest {
     ///
     /// # Errors
     /// When it is not JSON, not of a format this code knows, or does not belong to the key it was found under.
-    pub fn parse(text: &[u8], found_under: &BackupKey) -> Result<Self> {
+    pub fn parse(text: &[u8], found_under: Option<&BackupKey>) -> Result<Self> {
         #[derive(Deserialize)]
         struct Version {
             format: u32,
@@ -183,7 +183,7 @@ impl Manifest {
             );
         }
         let manifest: Self = serde_json::from_slice(text).context("the manifest can't be read")?;
-        if manifest.key != *found_under {
+        if let Some(found_under) = found_under.filter(|key| **key != manifest.key) {
             bail!("the manifest belongs to {}, not to {found_under}", manifest.key);
         }
         Ok(manifest)

@@ -3,6 +3,7 @@
 //! Nothing is called saved before the dump ended well, the store has confirmed every byte, and the archive is complete. Whatever
 //! fails before that takes the upload back as it drops.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::archive::{GLOBALS, HEAD_BYTES, MANIFEST, Transfer};
 use crate::commands::context::Context;
 use crate::commands::recovery;
 use crate::database::snapshot::Snapshot;
-use crate::database::{description, dump, fingerprint, session, words};
+use crate::database::{APPLICATION, description, dump, fingerprint, session, words};
 use crate::error::Failure;
 use crate::history::{BackupRecord, Entry, Event, History};
 use crate::lock::Lock;
@@ -177,6 +178,7 @@ fn pipeline(
     let size = dump_size(service)?;
     // Wrong keys, bucket or endpoint are found here, before the database is touched.
     let upload = store.upload(&key.to_string(), UploadPlan { head: HEAD_BYTES, expected: size })?;
+    let globals = globals(context, service)?;
     let mut snapshot = Snapshot::take(service)?;
     let version_number = session::version_number(snapshot.client())?;
     let database = description::describe(snapshot.client(), version_number)?;
@@ -227,7 +229,6 @@ fn pipeline(
             .ui
             .warn(format!("The database {} has no tables: is it the one your app uses?", description.database.name));
     }
-    let globals = globals(context, service)?;
     let archive = packer
         .finish(&[(MANIFEST, &description.to_json()?), (GLOBALS, &globals)])
         .map_err(|error| Transfer::new("packing the dump", error))?;
@@ -247,16 +248,21 @@ fn pipeline(
     Ok((description, stored.bytes, stored.confirmed_by))
 }
 
-/// The second that names this backup: not that of the one before, which would be overwritten.
+/// The second that names this backup: not that of another one, which would be overwritten.
 fn fresh_second(context: &Context, service: &ServiceName, history: &History) -> Result<Timestamp> {
-    let taken = history.read().unwrap_or_default().into_iter().rev().find_map(|entry| match entry.event {
-        Event::Backup(record) if record.key.service() == service => Some(record.key.started().as_second()),
-        _ => None,
-    });
+    let taken: HashSet<i64> = history
+        .read()
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|entry| match entry.event {
+            Event::Backup(record) if record.key.service() == service => Some(record.key.started().as_second()),
+            _ => None,
+        })
+        .collect();
     loop {
         let now = context.now();
-        // A clock that was set back far doesn't make us wait for it: only the very second is taken.
-        if taken != Some(now.as_second()) {
+        // Also after the clock was set back; only the very seconds are taken.
+        if !taken.contains(&now.as_second()) {
             return Ok(now);
         }
         crate::interrupt::check()?;
@@ -298,13 +304,9 @@ fn server(service: &RunningService, snapshot: &mut Snapshot, version_number: i32
 
 /// Roles and their memberships, for a new host. Without passwords: even hashed ones are nothing for a bucket.
 fn globals(context: &Context, service: &RunningService) -> Result<Vec<u8>> {
-    context
-        .docker
-        .exec_output(
-            &service.service.container,
-            &["pg_dumpall", "--globals-only", "--no-role-passwords", "--username=postgres", "--no-password"],
-        )
-        .context("The roles can't be read")
+    let arguments = ["pg_dumpall", "--globals-only", "--no-role-passwords", "--username=postgres", "--no-password"];
+    let environment = [("PGPASSWORD", service.service.password.reveal()), ("PGAPPNAME", APPLICATION)];
+    context.docker.exec_output(&service.service.container, &arguments, &environment).context("The roles can't be read")
 }
 
 /// The store's upload as the packer sees it.

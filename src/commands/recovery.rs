@@ -7,8 +7,8 @@
 use anyhow::Result;
 
 use crate::commands::context::Context;
+use crate::database::session;
 use crate::database::staging::{self, Purpose};
-use crate::database::{session, swap};
 use crate::dokku::maintenance::Maintenance;
 use crate::journal::Journal;
 use crate::lock::Lock;
@@ -25,12 +25,6 @@ pub fn settle(context: &Context, service: &RunningService, _lock: &Lock) -> Resu
         context.ui.warn(format!("Ended {ended} sessions that an earlier run of pgbackup had left on the server"));
     }
     let mut client = session::connect_beside(service)?;
-    if swap::is_barred(&mut client, &service.service.database)? {
-        swap::reopen(service, &service.service.database)?;
-        context
-            .ui
-            .warn(format!("The database of {name} let nobody in, left so by an interrupted restore: it is open again"));
-    }
     let now = context.now();
     for database in staging::list(&mut client, name)? {
         let marker = &database.marker;
@@ -43,8 +37,11 @@ pub fn settle(context: &Context, service: &RunningService, _lock: &Lock) -> Resu
             ),
         };
         if drop {
-            staging::drop_database(&mut client, &database.name)?;
-            context.ui.detail(format!("Dropped the database {} ({why})", database.name));
+            match staging::drop_database(&mut client, &database.name) {
+                Ok(()) => context.ui.detail(format!("Dropped the database {} ({why})", database.name)),
+                // It takes disk, and is no reason to go without a backup.
+                Err(error) => context.ui.warn(format!("The database {} is left ({why}): {error:#}", database.name)),
+            }
         }
     }
     lift_maintenance(context, service)

@@ -19,6 +19,7 @@ use crate::commands::arguments::Confirmation;
 use crate::commands::backup;
 use crate::commands::context::Context;
 use crate::commands::recovery;
+use crate::database::session;
 use crate::database::staging::Purpose;
 use crate::error::Failure;
 use crate::history::{Entry, Event, History, RestoreRecord};
@@ -154,7 +155,7 @@ fn restore(
     let swapped = swap_in::swap(context, running, lock, settings, verified.incoming(), !args.no_maintenance)?;
     verified.swapped();
     swapped.tell(context, &format!("{target} is restored from {name}"));
-    Ok(Some(RestoreRecord { source: name, safety_backup, previous: Some(swapped.previous), matched: Some(matched) }))
+    Ok(Some(RestoreRecord { source: name, safety_backup, previous: swapped.previous, matched: Some(matched) }))
 }
 
 /// The present state, saved before it is replaced. It is also kept as a database, so a service without a destination goes on.
@@ -166,6 +167,10 @@ fn safety_backup(
     source: &str,
 ) -> Result<Option<BackupKey>> {
     let name = &running.service.name;
+    if !session::database_exists(running)? {
+        context.ui.detail(format!("{name} has no database now: there is no present state to save"));
+        return Ok(None);
+    }
     if settings.destination.is_none() {
         context.ui.detail(format!("{name} has no destination: its present state is kept for pgbackup:rollback only"));
         return Ok(None);

@@ -54,7 +54,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let incoming = Incoming { database: staged.name, comment: staged.marker.comment, key: key.clone() };
     let swapped = swap_in::swap(context, &running, &lock, &context.settings(name)?, incoming, !args.no_maintenance)?;
     swapped.tell(context, &format!("{name} is restored from {key}"));
-    let record = RestoreRecord { source: key, safety_backup: None, previous: Some(swapped.previous), matched: None };
+    let record = RestoreRecord { source: key, safety_backup: None, previous: swapped.previous, matched: None };
     let history = History::of(&context.environment.data_folder().join(name.as_str()));
     if let Err(error) = history.append(&Entry::now(Event::Restore(record), None)) {
         context.ui.warn(format!("The history can't be written: {error:#}"));

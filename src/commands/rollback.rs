@@ -81,7 +81,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let swapped = swap_in::swap(context, &running, &lock, &context.settings(name)?, incoming, !args.no_maintenance)?;
     swapped.tell(context, &format!("{name} is back to what it was before {since}"));
     let history = History::of(&context.environment.data_folder().join(name.as_str()));
-    if let Err(error) = history.append(&Entry::now(Event::Rollback { replaced: Some(swapped.previous) }, None)) {
+    if let Err(error) = history.append(&Entry::now(Event::Rollback { replaced: swapped.previous }, None)) {
         context.ui.warn(format!("The history can't be written: {error:#}"));
     }
     Ok(())

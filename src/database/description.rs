@@ -113,7 +113,7 @@ const LISTS: [&str; 6] = [
 fn setting_statement(role: Option<&str>, text: &str) -> Option<String> {
     let (name, value) = text.split_once('=')?;
     let value = if LISTS.contains(&name.to_lowercase().as_str()) {
-        if value.is_empty() { "''".to_owned() } else { value.to_owned() }
+        list(value)
     } else {
         literal(value).trim_start().to_owned()
     };
@@ -123,6 +123,28 @@ fn setting_statement(role: Option<&str>, text: &str) -> Option<String> {
         None => format!("ALTER DATABASE {PLACEHOLDER} SET {name} TO {value}"),
         Some(role) => format!("ALTER ROLE {} IN DATABASE {PLACEHOLDER} SET {name} TO {value}", quote(role)),
     })
+}
+
+/// A list of names as stored (`app, "Odd, one", ""`) as a list of literals, as pg_dump writes it: an empty name has no other form.
+fn list(value: &str) -> String {
+    let mut names = Vec::new();
+    let mut name = String::new();
+    let mut quoted = false;
+    let mut letters = value.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' if quoted && letters.peek() == Some(&'"') => {
+                letters.next();
+                name.push('"');
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => names.push(std::mem::take(&mut name)),
+            ' ' if !quoted => {}
+            letter => name.push(letter),
+        }
+    }
+    names.push(name);
+    names.iter().map(|name| literal(name).trim_start().to_owned()).collect::<Vec<_>>().join(", ")
 }
 
 /// Roles that own something in the database, are granted something, or are named by its settings: all that pg_restore
@@ -152,8 +174,10 @@ mod tests {
         );
         assert_eq!(
             setting_statement(Some("app"), "search_path=app, public").unwrap(),
-            r#"ALTER ROLE "app" IN DATABASE %DATABASE% SET "search_path" TO app, public"#
+            r#"ALTER ROLE "app" IN DATABASE %DATABASE% SET "search_path" TO 'app', 'public'"#
         );
+        assert_eq!(list("\"\""), "''");
+        assert_eq!(list("\"Odd, \"\"one\", b"), "'Odd, \"one', 'b'");
         assert_eq!(
             setting_statement(None, "my.x=it's").unwrap(),
             r#"ALTER DATABASE %DATABASE% SET "my"."x" TO 'it''s'"#

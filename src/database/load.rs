@@ -93,7 +93,15 @@ pub fn schema_and_rows(
     rest: &mut dyn Read,
 ) -> Result<Contents> {
     let target = conninfo(database);
-    let arguments = ["pg_restore", "--section=pre-data", "--section=data", "--exit-on-error", "--no-password", &target];
+    let arguments = [
+        "pg_restore",
+        "--section=pre-data",
+        "--section=data",
+        "--exit-on-error",
+        "--no-subscriptions",
+        "--no-password",
+        &target,
+    ];
     let mut pg_restore = docker.exec(&service.service.container, &arguments, &environment(service), Input::Piped)?;
     drop(pg_restore.stdout()?);
     let mut input = pg_restore.stdin()?;
@@ -140,35 +148,49 @@ fn write_unless_closed(input: &mut impl Write, bytes: &[u8]) -> Result<bool> {
 /// a database without a word, and no tool can restore it; here the key comes back `NOT VALID`: it holds for what is written from now
 /// on, and the rows are those that were saved.
 ///
+/// Whatever else can't be built is returned as pg_restore says it, and is a difference: the rows are all there.
+///
 /// # Errors
-/// With pg_restore's words, when anything else fails.
+/// When pg_restore can't be run.
 pub fn indexes_and_constraints(
     docker: &Docker,
     service: &RunningService,
     database: &str,
     toc: &Toc,
-) -> Result<Vec<String>> {
+) -> Result<PostData> {
     let container = &service.service.container;
     let target = conninfo(database);
     let contents = ContainerFile::write(docker, container, toc.bytes())?;
     let jobs = format!("--jobs={}", std::thread::available_parallelism().map_or(1, usize::from).clamp(1, JOBS));
-    let arguments = ["pg_restore", "--section=post-data", "--no-password", &jobs, &target, &contents.path];
+    let arguments =
+        ["pg_restore", "--section=post-data", "--no-subscriptions", "--no-password", &jobs, &target, &contents.path];
     let mut pg_restore = docker.exec(container, &arguments, &environment(service), Input::Held)?;
     // With a database to restore into it prints nothing.
     drop(pg_restore.stdout()?);
     let ended = pg_restore.ended()?;
     if ended.status.success() {
-        return Ok(Vec::new());
+        return Ok(PostData::default());
     }
-    let mut client = session::connect(service, database)?;
-    let broken = add_broken_foreign_keys(&mut client, toc);
-    // "warning: errors ignored on restore: 1": as many as the keys that are put right, or something else failed too.
-    let errors =
-        ended.words.iter().rev().find_map(|line| line.rsplit_once("errors ignored on restore: ")?.1.parse().ok());
-    if !broken.is_empty() && errors == Some(broken.len()) {
-        return Ok(broken);
-    }
-    Err(explain(anyhow!("pg_restore can't build the indexes and constraints: {}", ended.words.join("; "))))
+    let all = ended.words.join("; ");
+    // "warning: errors ignored on restore: 1" is its last line when it has tried everything.
+    let errors: usize = ended
+        .words
+        .iter()
+        .rev()
+        .find_map(|line| line.rsplit_once("errors ignored on restore: ")?.1.parse().ok())
+        .ok_or_else(|| explain(anyhow!("pg_restore can't build the indexes and constraints: {all}")))?;
+    let broken_keys = add_broken_foreign_keys(&mut *session::connect(service, database)?, toc);
+    let missing = if errors > broken_keys.len() { Some(all) } else { None };
+    Ok(PostData { broken_keys, missing })
+}
+
+/// What became of indexes and constraints.
+#[derive(Debug, Default)]
+pub struct PostData {
+    /// Foreign keys that the rows break, restored as `NOT VALID`.
+    pub broken_keys: Vec<String>,
+    /// What pg_restore said of anything else that it could not build.
+    pub missing: Option<String>,
 }
 
 /// Adds each foreign key that is missing, without a look at the rows that are there. Returns their names.
@@ -236,6 +258,6 @@ impl<'a> ContainerFile<'a> {
 
 impl Drop for ContainerFile<'_> {
     fn drop(&mut self) {
-        let _ = self.docker.exec_output(self.container, &["rm", "-f", &self.path]);
+        let _ = self.docker.exec_output(self.container, &["rm", "-f", &self.path], &[]);
     }
 }

@@ -19,9 +19,13 @@ pub const PORT: u16 = 5432;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What every session sets aside, as pg_dump does it.
-pub const PLAIN_SETTINGS: &str = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+pub const PLAIN_SETTINGS: &str = "SET ROLE NONE; SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
      SET default_transaction_read_only = off; SET row_security = off; SET search_path = ''; SET synchronize_seqscans = off; SET datestyle = ISO; \
      SET intervalstyle = postgres; SET extra_float_digits = 3; SET quote_all_identifiers = off";
+
+/// Timeouts that only newer servers have (14, 17), set aside where they are known.
+pub const NEWER_TIMEOUTS: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
+     WHERE name IN ('idle_session_timeout', 'transaction_timeout')";
 
 /// A session whose statements end when we are asked to stop.
 pub struct Session {
@@ -60,7 +64,26 @@ pub fn connect(service: &RunningService, database: &str) -> Result<Session> {
 /// # Errors
 /// When neither `postgres` nor `template1` lets us in.
 pub fn connect_beside(service: &RunningService) -> Result<Client> {
-    open(service, if service.service.database == "postgres" { "template1" } else { "postgres" })
+    let others = ["postgres", "template1"].into_iter().filter(|name| *name != service.service.database);
+    let mut outcome = Err(anyhow!("there is no other database"));
+    for other in others {
+        outcome = open(service, other);
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
+}
+
+/// Whether the service's own database is there: it may have been dropped by mistake, and that is what a restore is for.
+///
+/// # Errors
+/// When the server can't be asked.
+pub fn database_exists(service: &RunningService) -> Result<bool> {
+    connect_beside(service)?
+        .query_opt("SELECT FROM pg_catalog.pg_database WHERE datname = $1", &[&service.service.database])
+        .map(|row| row.is_some())
+        .map_err(|error| anyhow!("{}", words(&error)))
 }
 
 fn open(service: &RunningService, database: &str) -> Result<Client> {
@@ -78,9 +101,7 @@ fn open(service: &RunningService, database: &str) -> Result<Client> {
             anyhow!("Can't connect to the database {database} of {}: {}", service.service.name, words(&error))
         })?;
     client.batch_execute(PLAIN_SETTINGS).map_err(|error| anyhow!("{}", words(&error)))?;
-    if version_number(&mut client)? >= 170_000 {
-        client.batch_execute("SET transaction_timeout = 0").map_err(|error| anyhow!("{}", words(&error)))?;
-    }
+    client.simple_query(NEWER_TIMEOUTS).map_err(|error| anyhow!("{}", words(&error)))?;
     Ok(client)
 }
 
@@ -105,7 +126,7 @@ pub fn end_leftovers(service: &RunningService) -> Result<u64> {
     client
         .execute(
             "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
-             WHERE pid <> pg_catalog.pg_backend_pid() AND application_name LIKE 'pgbackup%' AND application_name <> 'pgbackup query'",
+             WHERE pid <> pg_catalog.pg_backend_pid() AND application_name = 'pgbackup'",
             &[],
         )
         .map_err(|error| anyhow!("{}", words(&error)))

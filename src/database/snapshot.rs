@@ -170,7 +170,9 @@ impl Obstacle {
     fn of(error: postgres::Error) -> Self {
         use postgres::error::SqlState;
         match error.code() {
-            Some(&SqlState::UNDEFINED_TABLE | &SqlState::INVALID_SCHEMA_NAME) => Self::Moved(words(&error)),
+            Some(&SqlState::UNDEFINED_TABLE | &SqlState::INVALID_SCHEMA_NAME | &SqlState::T_R_DEADLOCK_DETECTED) => {
+                Self::Moved(words(&error))
+            }
             Some(&SqlState::LOCK_NOT_AVAILABLE) => Self::Final(anyhow!(
                 "A table is locked by another session for more than {LOCK_TIMEOUT} (a migration, VACUUM FULL or the like): {}",
                 words(&error)

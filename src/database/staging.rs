@@ -185,24 +185,39 @@ impl Marker {
     }
 }
 
-/// Brings back the database's grants, settings and connection limit.
+/// Brings back the database's grants, settings and connection limit, on a session beside it. Returns what was refused: a setting that
+/// this server doesn't know any more must not keep the data away.
 ///
 /// # Errors
-/// In PostgreSQL's words, with the statement.
-pub fn apply(client: &mut Client, name: &str, description: &DatabaseDescription) -> Result<()> {
+/// When the manifest holds something else than such statements, or the session is gone.
+pub fn apply(client: &mut Client, name: &str, description: &DatabaseDescription) -> Result<Vec<String>> {
+    let mut refused = Vec::new();
     for statement in &description.statements {
-        let known =
-            ["GRANT ", "REVOKE ", "ALTER DATABASE ", "ALTER ROLE "].iter().any(|start| statement.starts_with(start));
-        if !known || !statement.contains(PLACEHOLDER) {
+        if !is_known(statement) {
             bail!("The manifest holds a statement that belongs in no manifest: {statement}");
         }
         let statement = statement.replacen(PLACEHOLDER, &quote(name), 1);
         // One statement and no more: the extended protocol takes no second one behind a semicolon.
-        client.execute(&statement, &[]).map_err(|error| anyhow!("{statement}: {}", words(&error)))?;
+        if let Err(error) = client.execute(&statement, &[]) {
+            if client.is_closed() {
+                bail!("{statement}: {}", words(&error));
+            }
+            refused.push(format!("{statement}: {}", words(&error)));
+        }
     }
     client
         .batch_execute(&format!("ALTER DATABASE {} CONNECTION LIMIT {}", quote(name), description.connection_limit))
-        .map_err(|error| anyhow!("{}", words(&error)))
+        .map_err(|error| anyhow!("{}", words(&error)))?;
+    Ok(refused)
+}
+
+/// Whether a statement of a manifest is one of the kinds that [`crate::database::description`] writes.
+fn is_known(statement: &str) -> bool {
+    let on = format!(" ON DATABASE {PLACEHOLDER} ");
+    statement == format!("REVOKE ALL ON DATABASE {PLACEHOLDER} FROM PUBLIC")
+        || (statement.starts_with("GRANT ") && statement.split_once(&on).is_some_and(|(what, _)| !what.contains('"')))
+        || statement.starts_with(&format!("ALTER DATABASE {PLACEHOLDER} SET "))
+        || (statement.starts_with("ALTER ROLE ") && statement.contains(&format!(" IN DATABASE {PLACEHOLDER} SET ")))
 }
 
 /// Drops a database and whoever is connected to it. One that doesn't exist counts as dropped.
@@ -340,6 +355,23 @@ mod tests {
         assert_eq!(Purpose::Previous.name_for("prod", now), "pgbackup_previous_20230403110004000_prod");
         let long = Purpose::Staging.name_for(&"é".repeat(40), now);
         assert!(long.len() <= 63 && long.starts_with("pgbackup_staging_20230403110004000_é"));
+    }
+
+    #[test]
+    fn a_manifest_may_hold_grants_and_settings_only() {
+        for known in [
+            "REVOKE ALL ON DATABASE %DATABASE% FROM PUBLIC",
+            "GRANT CONNECT ON DATABASE %DATABASE% TO \"app\"",
+            "ALTER DATABASE %DATABASE% SET \"work_mem\" TO '8MB'",
+            "ALTER ROLE \"app\" IN DATABASE %DATABASE% SET \"work_mem\" TO '8MB'",
+        ] {
+            assert!(is_known(known), "{known}");
+        }
+        for unknown in
+            ["DROP TABLE users", "GRANT postgres TO app", "ALTER ROLE app SUPERUSER", "ALTER DATABASE prod SET a TO 1"]
+        {
+            assert!(!is_known(unknown), "{unknown}");
+        }
     }
 
     #[test]

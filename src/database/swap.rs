@@ -1,12 +1,15 @@
-//! Two databases exchange their names, in one transaction, with connections barred.
+//! Two databases exchange their names, in one transaction.
 //!
-//! Apps of dokku-postgres connect as super user and reconnect within a millisecond: a connection limit doesn't bar them,
-//! `ALLOW_CONNECTIONS false` does. So: bar, end the sessions, rename both in one transaction, open again, also on failure. At each
-//! instant the live name leads to exactly one whole database: the old one until the commit, the new one after it.
+//! A rename takes an exclusive lock on the database and waits until nobody is connected to it, while new connections wait for the lock.
+//! So the sessions are ended from a second session for as long as the transaction needs: apps of dokku-postgres connect as super user
+//! and come back within a millisecond, which neither a connection limit nor politeness would stop. At each instant the live name leads
+//! to exactly one whole database: the old one until the commit, the new one after it. Nothing is barred that would have to be opened
+//! again: when we die in the middle, so does the transaction, and everything is as it was.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use postgres::Client;
 use postgres::error::SqlState;
 
@@ -16,8 +19,10 @@ use crate::error::Failure;
 use crate::interrupt;
 use crate::service::RunningService;
 
-/// How long sessions may take to end before the swap is given up and everything stays as it was.
+/// How long sessions may take to end before the exchange is given up and everything stays as it was.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often sessions that came back are ended while the transaction waits.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The names in an exchange.
 #[derive(Debug, Clone)]
@@ -26,98 +31,93 @@ pub struct Exchange {
     pub live: String,
     /// The database that is to have it.
     pub incoming: String,
-    /// What the database that has it now will be called.
-    pub outgoing: String,
-    /// What that one says of itself from then on.
-    pub outgoing_marker: Marker,
     /// The comment of the database that comes in, under the live name.
     pub incoming_comment: Option<String>,
+    /// What becomes of the database that has the live name now; `None` when none has it (it was dropped by mistake).
+    pub outgoing: Option<Outgoing>,
 }
 
-/// Makes the exchange. Returns how long the live name was barred.
+/// What becomes of the replaced database. It lets nobody in: nobody shall go on writing there.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Its name from then on.
+    pub name: String,
+    /// What it says of itself from then on.
+    pub marker: Marker,
+}
+
+/// Makes the exchange. Returns how long nobody could work under the live name.
 ///
 /// # Errors
-/// When something stands in the way; the live database is then what it was, and open.
+/// When something stands in the way; nothing has changed then.
 pub fn exchange(service: &RunningService, names: &Exchange) -> Result<Duration> {
-    // What was loaded is on disk before it is live; this can take a while, and the last moment to say no is before the bar.
-    session::connect(service, &names.live)?
-        .batch_execute("CHECKPOINT")
-        .map_err(|error| anyhow!("{}", words(&error)))?;
-    interrupt::check()?;
+    // What was loaded is on disk before it is live; this can take a while, and is the last moment to say no.
     let mut client = session::connect_beside(service)?;
+    client.batch_execute("CHECKPOINT").map_err(|error| anyhow!("{}", words(&error)))?;
+    interrupt::check()?;
     refuse_obstacles(&mut client, &names.live)?;
     client.batch_execute("SET lock_timeout = '10s'").map_err(|error| anyhow!("{}", words(&error)))?;
-    let barred = Barred { service, names: [&names.live, &names.incoming] };
+    // Opened before it is needed: when all connections are taken there would be none.
+    let mut ender = session::connect_beside(service)?;
+    let transaction = transaction(names)?;
+    end_sessions(&mut ender, &names.incoming).map_err(|error| anyhow!("{}", words(&error)))?;
+    let replaced: Option<u32> = client
+        .query_opt("SELECT oid FROM pg_catalog.pg_database WHERE datname = $1", &[&names.live])
+        .and_then(|row| row.map(|row| row.try_get(0)).transpose())
+        .map_err(|error| anyhow!("{}", words(&error)))?;
+    let done = AtomicBool::new(false);
     let began = Instant::now();
-    for name in barred.names {
-        allow(&mut client, name, false)?;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                // By its number, which stays when the name goes to the other one. What goes wrong here shows in the transaction.
+                let _ = ender.execute(END_SESSIONS_OF, &[&replaced]);
+                std::thread::sleep(PAUSE);
+            }
+        });
+        let result = commit(&mut client, &transaction, began);
+        done.store(true, Ordering::Relaxed);
+        result
+    })?;
+    Ok(began.elapsed())
+}
+
+fn transaction(names: &Exchange) -> Result<String> {
+    let (live, incoming) = (quote(&names.live), quote(&names.incoming));
+    let mut statements = vec!["BEGIN".to_owned()];
+    if let Some(Outgoing { name, marker }) = &names.outgoing {
+        statements.push(format!("ALTER DATABASE {live} RENAME TO {}", quote(name)));
+        statements.push(format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false", quote(name)));
+        statements.push(marker.statement(name)?);
     }
-    rename(&mut client, names)?;
-    allow(&mut client, &names.live, true)?;
-    let away = began.elapsed();
-    std::mem::forget(barred);
-    Ok(away)
+    statements.push(format!("ALTER DATABASE {incoming} RENAME TO {live}"));
+    statements.push(format!("ALTER DATABASE {live} WITH ALLOW_CONNECTIONS true"));
+    statements.push(staging::comment_statement(&names.live, names.incoming_comment.as_deref()));
+    statements.push("COMMIT".to_owned());
+    Ok(statements.join("; "))
 }
 
-/// Opens the live name again, whichever database has it: what is left to do after a run that died between bar and open.
-///
-/// # Errors
-/// When the server refuses.
-pub fn reopen(service: &RunningService, live: &str) -> Result<()> {
-    allow(&mut session::connect_beside(service)?, live, true)
-}
-
-/// Whether the live name lets nobody in.
-///
-/// # Errors
-/// When the server refuses, or there is no such database.
-pub fn is_barred(client: &mut Client, live: &str) -> Result<bool> {
-    let row = client
-        .query_opt("SELECT NOT datallowconn FROM pg_catalog.pg_database WHERE datname = $1", &[&live])
-        .map_err(|error| anyhow!("{}", words(&error)))?
-        .ok_or_else(|| anyhow!("The database {live} doesn't exist"))?;
-    Ok(row.try_get(0)?)
-}
-
-fn allow(client: &mut Client, name: &str, allowed: bool) -> Result<()> {
-    client
-        .batch_execute(&format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {allowed}", quote(name)))
-        .map_err(|error| anyhow!("{}", words(&error)))
-        .with_context(|| format!("Can't {} connections to {name}", if allowed { "allow" } else { "bar" }))
-}
-
-fn rename(client: &mut Client, names: &Exchange) -> Result<()> {
-    let began = Instant::now();
-    let both = format!(
-        "BEGIN; ALTER DATABASE {} RENAME TO {}; ALTER DATABASE {} RENAME TO {}; {}; {}; COMMIT",
-        quote(&names.live),
-        quote(&names.outgoing),
-        quote(&names.incoming),
-        quote(&names.live),
-        names.outgoing_marker.statement(&names.outgoing)?,
-        staging::comment_statement(&names.live, names.incoming_comment.as_deref())
-    );
+fn commit(client: &mut Client, transaction: &str, began: Instant) -> Result<()> {
     loop {
-        end_sessions(client, &[&names.live, &names.incoming])?;
-        let Err(error) = client.batch_execute(&both) else { return Ok(()) };
+        let Err(error) = client.batch_execute(transaction) else { return Ok(()) };
         client.batch_execute("ROLLBACK").map_err(|error| anyhow!("{}", words(&error)))?;
         let in_the_way = matches!(error.code(), Some(&SqlState::OBJECT_IN_USE | &SqlState::LOCK_NOT_AVAILABLE));
         if !in_the_way || began.elapsed() > PATIENCE {
             bail!("The databases can't be exchanged: {}", words(&error));
         }
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-fn end_sessions(client: &mut Client, databases: &[&str]) -> Result<()> {
+const END_SESSIONS_OF: &str =
+    "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datid = $1";
+
+fn end_sessions(client: &mut Client, database: &str) -> Result<(), postgres::Error> {
     client
         .execute(
-            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
-             WHERE datname = ANY ($1) AND pid <> pg_catalog.pg_backend_pid()",
-            &[&databases],
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname = $1",
+            &[&database],
         )
         .map(|_| ())
-        .map_err(|error| anyhow!("{}", words(&error)))
 }
 
 /// A prepared transaction belongs to a database and can't be ended for its owner: it is named instead.
@@ -128,24 +128,8 @@ fn refuse_obstacles(client: &mut Client, live: &str) -> Result<()> {
     let Some(first) = rows.first() else { return Ok(()) };
     let gid: String = first.try_get(0)?;
     Err(Failure::failed(format!(
-        "The prepared transaction {gid:?} in the database {live} stands in the way of the swap"
+        "The prepared transaction {gid:?} in the database {live} stands in the way of the exchange"
     ))
     .hint("Commit it or roll it back (COMMIT PREPARED, ROLLBACK PREPARED) and run the command again")
     .into())
-}
-
-/// Opens both names again when the exchange didn't come to its end, on a session of its own: the other may be what died.
-struct Barred<'a> {
-    service: &'a RunningService,
-    names: [&'a String; 2],
-}
-
-impl Drop for Barred<'_> {
-    fn drop(&mut self) {
-        for name in self.names {
-            if let Ok(mut client) = session::connect_beside(self.service) {
-                let _ = allow(&mut client, name, true);
-            }
-        }
-    }
 }

@@ -27,11 +27,20 @@ const COUNTED: usize = 500;
 /// When it is clear by now that it can't work: the disk is too small, or the server can't be asked.
 pub fn show(context: &Context, source: &Source, target: &RunningService) -> Result<()> {
     let ui = &context.ui;
-    let mut client = session::connect(target, &target.service.database)?;
-    let live: i64 = client
-        .query_one("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())", &[])
-        .and_then(|row| row.try_get(0))
-        .map_err(|error| anyhow!("{}", words(&error)))?;
+    let mut client = if session::database_exists(target)? {
+        Some(session::connect(target, &target.service.database)?)
+    } else {
+        None
+    };
+    let live: Option<i64> = client
+        .as_mut()
+        .map(|client| {
+            client
+                .query_one("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())", &[])
+                .and_then(|row| row.try_get(0))
+                .map_err(|error| anyhow!("{}", words(&error)))
+        })
+        .transpose()?;
     ui.step(format!("Plan for {}", target.service.name));
     let mut facts = Table::new(&[Column::left(""), Column::left("")]);
     facts.row(["Backup", &source.describe()]);
@@ -63,7 +72,7 @@ pub fn show(context: &Context, source: &Source, target: &RunningService) -> Resu
             "database {} of {}, {} now",
             target.service.database,
             target.service.name,
-            human::size(u64::try_from(live).unwrap_or_default())
+            live.map_or_else(|| "gone".to_owned(), |live| human::size(u64::try_from(live).unwrap_or_default()))
         ),
     ]);
     let free = free_space(target);
@@ -78,7 +87,9 @@ pub fn show(context: &Context, source: &Source, target: &RunningService) -> Resu
     match manifest {
         Some(manifest) => {
             refuse_small_disk(manifest, free)?;
-            show_changes(context, manifest, &mut client)?;
+            if let Some(client) = &mut client {
+                show_changes(context, manifest, client)?;
+            }
         }
         None => ui.detail("What changes is not known beforehand: the backup has no manifest beside it, its rows are counted as they are read"),
     }

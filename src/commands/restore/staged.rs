@@ -17,8 +17,9 @@ use crate::error::{Failure, Kind};
 use crate::journal::State;
 use crate::manifest::{DatabaseDescription, Fingerprint, Manifest};
 use crate::service::RunningService;
+use crate::store::key::BackupKey;
 use crate::ui::comparison::show_verification;
-use crate::verification::{self, Depth, Verification};
+use crate::verification::{self, Depth, Difference, Verification};
 
 /// A backup that was loaded, in full, into a database beside the live one. Dropping it drops that database.
 pub struct Staged<'a> {
@@ -29,6 +30,8 @@ pub struct Staged<'a> {
     expected: Fingerprint,
     depth: Depth,
     description: DatabaseDescription,
+    /// What could not be built, in pg_restore's words.
+    missing: Option<String>,
 }
 
 /// A staged database that was compared with what was saved.
@@ -57,10 +60,15 @@ pub fn load<'a>(
     fetched: Fetched,
     database_name: Option<&str>,
 ) -> Result<Staged<'a>> {
-    let mut client = session::connect(service, &service.service.database)?;
+    let mut client = session::connect_beside(service)?;
     let version_number = session::version_number(&mut client)?;
-    let live = description::describe(&mut client, version_number)?;
-    let Fetched { reader, manifest: beside, name, .. } = fetched;
+    let live = if session::database_exists(service)? {
+        description::describe(&mut *session::connect(service, &service.service.database)?, version_number)?
+    } else {
+        description::describe(&mut client, version_number)?
+    };
+    let Fetched { reader, manifest: beside, name, stored } = fetched;
+    let key: Option<BackupKey> = if stored { Some(name.parse()?) } else { None };
     let model = beside.as_ref().map_or(&live, |manifest| &manifest.database);
     let now = context.now();
     let marker = Marker {
@@ -100,25 +108,31 @@ pub fn load<'a>(
 
     let inside = match &unpacked.manifest {
         None => None,
-        Some(text) => {
-            Some(serde_json::from_slice::<Manifest>(text).context("The manifest in the archive can't be read")?)
-        }
+        Some(text) => Some(Manifest::parse(text, key.as_ref()).context("The manifest in the archive can't be used")?),
     };
     refuse_replaced(beside.as_ref(), inside.as_ref(), unpacked.object_bytes, &unpacked.sha256_behind_head)?;
-    let Loaded { toc, contents, database, roles, mut marker } = unpacked.value;
+    // In this order: the database goes before the roles that own what is in it.
+    let Loaded { toc, contents, roles, database, mut marker } = unpacked.value;
 
     context.ui.step("Building indexes and constraints");
-    let broken = load::indexes_and_constraints(&context.docker, service, database.name(), &toc)
+    let post_data = load::indexes_and_constraints(&context.docker, service, database.name(), &toc)
         .with_context(|| format!("{name} can't be restored"))?;
-    for key in &broken {
+    for key in &post_data.broken_keys {
         context.ui.warn(format!("The saved rows break the foreign key {key}: it is restored as NOT VALID"));
     }
     let manifest = inside.or(beside);
     let description = manifest.as_ref().map_or(live, |manifest| manifest.database.clone());
     marker.comment.clone_from(&description.comment);
+    // The other session may have been idle for hours.
+    let mut client = session::connect_beside(service)?;
     staging::mark(&mut client, database.name(), &marker)?;
-    staging::apply(&mut client, database.name(), &description)?;
-    load::analyze(service, database.name())?;
+    for refused in staging::apply(&mut client, database.name(), &description)? {
+        context.ui.warn(format!("A setting of the database is not brought back: {refused}"));
+    }
+    if let Err(error) = load::analyze(service, database.name()) {
+        crate::interrupt::check()?;
+        context.ui.warn(format!("The planner's statistics are missing until the next ANALYZE: {error:#}"));
+    }
 
     let here = version_number / 10_000;
     let (expected, depth) = match manifest {
@@ -126,7 +140,7 @@ pub fn load<'a>(
         Some(manifest) => (manifest.fingerprint, Depth::AcrossMajors),
         None => (rows_of_dump(context, &toc, &contents), Depth::Rows),
     };
-    Ok(Staged { service, database, roles, marker, expected, depth, description })
+    Ok(Staged { service, database, roles, marker, expected, depth, description, missing: post_data.missing })
 }
 
 /// Rows as the dump itself tells them: a COPY block has one line a row.
@@ -202,7 +216,15 @@ impl<'a> Staged<'a> {
             found.tables.retain(|name, _| !of_extensions.contains(name));
             expected.tables.retain(|name, _| !of_extensions.contains(name));
         }
-        Ok(verification::compare(&expected, &found, self.depth))
+        let mut verification = verification::compare(&expected, &found, self.depth);
+        if let Some(missing) = &self.missing {
+            verification.differences.push(Difference {
+                what: "indexes and constraints".to_owned(),
+                expected: "all of them".to_owned(),
+                found: missing.clone(),
+            });
+        }
+        Ok(verification)
     }
 
     /// Drops the database now.
@@ -245,7 +267,7 @@ impl Verified<'_> {
     /// # Errors
     /// When the server refuses.
     pub fn keep(self, context: &Context) -> Result<String> {
-        let Staged { service, database, roles, marker, .. } = self.staged;
+        let Staged { service, roles, database, marker, .. } = self.staged;
         let marker = Marker { kept: true, ..marker };
         staging::mark(&mut session::connect_beside(service)?, database.name(), &marker)?;
         roles.keep();

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use jiff::Timestamp;
 
 use crate::commands::context::Context;
 use crate::commands::recovery;
 use crate::database::staging::{self, Beside, Marker, Purpose};
-use crate::database::swap::{self, Exchange};
-use crate::database::{description, session};
+use crate::database::swap::{self, Exchange, Outgoing};
+use crate::database::{session, words};
 use crate::dokku::maintenance::{InMaintenance, Maintenance};
 use crate::error::Failure;
 use crate::journal::State;
@@ -32,8 +32,8 @@ pub struct Incoming {
 /// A swap that went well.
 #[derive(Debug)]
 pub struct Swapped {
-    /// What the replaced database is called now.
-    pub previous: String,
+    /// What the replaced database is called now, if there was one.
+    pub previous: Option<String>,
     /// Until when it is kept.
     pub until: Timestamp,
     /// How long the live name let nobody in.
@@ -45,7 +45,10 @@ impl Swapped {
     /// Says so.
     pub fn tell(&self, context: &Context, what: &str) {
         context.ui.outcome(format!("{what}; the database was away for {:.2}s", self.away.as_secs_f64()), "");
-        context.ui.detail(format!("The replaced database is kept until {}", human::time(self.until)));
+        if self.previous.is_none() {
+            return;
+        }
+        context.ui.detail(format!("The replaced database is kept until {} at least", human::time(self.until)));
         context.ui.detail(format!("Undo this with: dokku pgbackup:rollback {}", self.service));
     }
 }
@@ -86,10 +89,7 @@ pub fn swap(
 ) -> Result<Swapped> {
     let journal = recovery::journal(context, service)?;
     let live = &service.service.database;
-    let mut client = session::connect(service, live)?;
-    let version_number = session::version_number(&mut client)?;
-    let comment = description::describe(&mut client, version_number)?.comment;
-    drop(client);
+    let comment = live_comment(service)?;
     let mut state = State::new(service.service.name.clone(), &incoming.key);
     journal.write(&state)?;
     let entered = if maintenance && settings.maintenance {
@@ -101,11 +101,9 @@ pub fn swap(
     context.ui.step(format!("Putting the database of {} in place", service.service.name));
     let now = context.now();
     let until = now.checked_add(jiff::SignedDuration::try_from(settings.keep_previous)?)?;
-    let exchange = Exchange {
-        live: live.clone(),
-        incoming: incoming.database,
-        outgoing: Purpose::Previous.name_for(live, now),
-        outgoing_marker: Marker {
+    let outgoing = comment.map(|comment| Outgoing {
+        name: Purpose::Previous.name_for(live, now),
+        marker: Marker {
             purpose: Purpose::Previous,
             service: service.service.name.clone(),
             key: incoming.key,
@@ -114,15 +112,29 @@ pub fn swap(
             kept: false,
             comment,
         },
-        incoming_comment: incoming.comment,
-    };
+    });
+    let exchange =
+        Exchange { live: live.clone(), incoming: incoming.database, incoming_comment: incoming.comment, outgoing };
     let exchanged = swap::exchange(service, &exchange);
     leave_maintenance(context, entered);
     if let Err(error) = journal.clear() {
         context.ui.warn(error.to_string());
     }
     let away = exchanged?;
-    Ok(Swapped { previous: exchange.outgoing, until, away, service: service.service.name.to_string() })
+    let previous = exchange.outgoing.map(|outgoing| outgoing.name);
+    Ok(Swapped { previous, until, away, service: service.service.name.to_string() })
+}
+
+/// The live database's comment; `None` when there is no live database.
+#[expect(clippy::option_option, reason = "no database, and a database without a comment")]
+fn live_comment(service: &RunningService) -> Result<Option<Option<String>>> {
+    session::connect_beside(service)?
+        .query_opt(
+            "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = $1",
+            &[&service.service.database],
+        )
+        .and_then(|row| row.map(|row| row.try_get(0)).transpose())
+        .map_err(|error| anyhow!("{}", words(&error)))
 }
 
 /// Puts those linked apps into maintenance that are not in it already, noted in the journal before it is done.
