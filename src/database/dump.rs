@@ -17,10 +17,12 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::custom_format::{self, Entry, Toc};
 use crate::database::rows::RowSession;
+use crate::database::session::{self, Session};
 use crate::database::snapshot::Snapshot;
-use crate::database::{APPLICATION, conninfo};
+use crate::database::{APPLICATION, conninfo, words};
 use crate::docker::{Docker, Input, Running};
 use crate::interrupt;
+use crate::manifest::Sequence;
 use crate::service::RunningService;
 
 /// Bytes moved at once from pg_dump's stream.
@@ -44,7 +46,7 @@ pub struct Dumped {
     /// Number of large objects in it.
     pub large_objects: u64,
     /// Sequences as the dump sets them.
-    pub sequences: BTreeMap<String, crate::manifest::Sequence>,
+    pub sequences: BTreeMap<String, Sequence>,
     /// Which way was taken, for the history.
     pub engine: &'static str,
 }
@@ -74,7 +76,7 @@ pub fn dump(
         }
     };
     sink.write_all(toc.bytes())?;
-    let sequences = sequences(&toc);
+    let sequences = sequences(&toc, &mut Names { service, encoding, client: None })?;
     let blocks = if engine == Engine::Auto { blocks(&toc, snapshot) } else { None };
     let (rows, large_objects, engine) = if let Some(blocks) = blocks {
         let rows = by_tcp(service, snapshot, encoding, &blocks, sink)?;
@@ -194,41 +196,69 @@ fn named_rows(toc: &Toc, snapshot: &Snapshot, contents: &custom_format::Contents
 }
 
 /// The state that the dump gives each sequence: sequences don't obey snapshots, so what pg_dump read is the truth of this backup.
-pub fn sequences(toc: &Toc) -> BTreeMap<String, crate::manifest::Sequence> {
+fn sequences(toc: &Toc, names: &mut Names) -> Result<BTreeMap<String, Sequence>> {
     toc.entries()
         .filter(|entry| entry.description == b"SEQUENCE SET")
-        .filter_map(|entry| parse_setval(std::str::from_utf8(entry.definition).ok()?))
+        .map(|entry| {
+            let (name, state) = parse_setval(entry.definition).with_context(|| {
+                format!("pg_dump sets a sequence in an unknown way: {}", entry.definition.escape_ascii())
+            })?;
+            Ok((names.read(name)?, state))
+        })
         .collect()
 }
 
-/// Reads `SELECT pg_catalog.setval('public.users_id_seq', 562, true);`.
-fn parse_setval(statement: &str) -> Option<(String, crate::manifest::Sequence)> {
-    let (_, call) = statement.split_once("setval(")?;
-    let (escaped, quoted) = match call.strip_prefix('\'') {
+/// Reads names that pg_dump wrote, in the encoding of the database.
+struct Names<'a> {
+    service: &'a RunningService,
+    encoding: &'a str,
+    client: Option<Session>,
+}
+
+impl Names<'_> {
+    fn read(&mut self, name: Vec<u8>) -> Result<String> {
+        if name.is_ascii() || matches!(self.encoding, "UTF8" | "SQL_ASCII") {
+            return Ok(String::from_utf8(name)?);
+        }
+        let client = match &mut self.client {
+            Some(client) => client,
+            none => none.insert(session::connect(self.service, &self.service.service.database)?),
+        };
+        client
+            .query_one(
+                "SELECT pg_catalog.convert_from($1, $2::pg_catalog.text::pg_catalog.name)",
+                &[&name, &self.encoding],
+            )
+            .and_then(|row| row.try_get(0))
+            .map_err(|error| anyhow!("{}", words(&error)))
+    }
+}
+
+/// Reads `SELECT pg_catalog.setval('public.users_id_seq', 562, true);`. No encoding of a server has quotes or backslashes inside
+/// of other letters.
+fn parse_setval(statement: &[u8]) -> Option<(Vec<u8>, Sequence)> {
+    const CALL: &[u8] = b"setval(";
+    let call = statement.windows(CALL.len()).position(|window| window == CALL)? + CALL.len();
+    let call = statement.get(call..)?;
+    let (escaped, quoted) = match call.strip_prefix(b"'") {
         Some(rest) => (false, rest),
-        None => (true, call.strip_prefix("E'").or_else(|| call.strip_prefix(" E'"))?),
+        None => (true, call.strip_prefix(b"E'").or_else(|| call.strip_prefix(b" E'"))?),
     };
-    let mut name = String::new();
-    let mut letters = quoted.char_indices();
-    let mut rest = "";
-    while let Some((at, letter)) = letters.next() {
-        match letter {
-            '\'' if quoted.get(at + 1..)?.starts_with('\'') => {
-                letters.next();
-                name.push('\'');
-            }
-            '\'' => {
-                rest = quoted.get(at + 1..)?;
-                break;
-            }
-            '\\' if escaped => name.push(letters.next()?.1),
+    let mut name = Vec::new();
+    let mut letters = quoted.iter();
+    loop {
+        match *letters.next()? {
+            b'\'' if letters.as_slice().starts_with(b"'") => name.push(*letters.next()?),
+            b'\'' => break,
+            b'\\' if escaped => name.push(*letters.next()?),
             letter => name.push(letter),
         }
     }
+    let rest = std::str::from_utf8(letters.as_slice()).ok()?;
     let mut arguments = rest.strip_prefix(", ")?.split(')').next()?.split(", ");
     let value = arguments.next()?.parse().ok()?;
     let called = arguments.next()? == "true";
-    Some((name, crate::manifest::Sequence { value, called }))
+    Some((name, Sequence { value, called }))
 }
 
 /// Fails when a table's rows were neither counted by the dump nor can be (nothing of this kind is known).
@@ -251,12 +281,22 @@ mod tests {
 
     #[test]
     fn reads_what_pg_dump_sets() {
-        let (name, state) = parse_setval("SELECT pg_catalog.setval('public.users_id_seq', 562, true);\n").unwrap();
-        assert_eq!((name.as_str(), state.value, state.called), ("public.users_id_seq", 562, true));
-        let (name, state) = parse_setval(r#"SELECT pg_catalog.setval('"Odd"."it''s, a seq"', -1, false);"#).unwrap();
-        assert_eq!((name.as_str(), state.value, state.called), (r#""Odd"."it's, a seq""#, -1, false));
-        let (name, _) = parse_setval(r"SELECT pg_catalog.setval( E'public.a\\b', 1, true);").unwrap();
-        assert_eq!(name, r"public.a\b");
-        assert!(parse_setval("SELECT 1").is_none());
+        let read = |statement: &[u8]| {
+            let (name, state) = parse_setval(statement)?;
+            Some((String::from_utf8(name).ok()?, state.value, state.called))
+        };
+        let expected = |name: &str, value, called| Some((name.to_owned(), value, called));
+        assert_eq!(
+            read(b"SELECT pg_catalog.setval('public.users_id_seq', 562, true);\n"),
+            expected("public.users_id_seq", 562, true)
+        );
+        assert_eq!(
+            read(br#"SELECT pg_catalog.setval('"Odd"."it''s, a seq"', -1, false);"#),
+            expected(r#""Odd"."it's, a seq""#, -1, false)
+        );
+        assert_eq!(read(br"SELECT pg_catalog.setval( E'public.a\\b', 1, true);"), expected(r"public.a\b", 1, true));
+        assert_eq!(read(b"SELECT 1"), None);
+        let (latin, _) = parse_setval(b"SELECT pg_catalog.setval('public.caf\xe9', 1, true);").unwrap();
+        assert_eq!(latin, b"public.caf\xe9");
     }
 }
