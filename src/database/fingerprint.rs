@@ -149,6 +149,7 @@ fn count_all(service: &RunningService, database: &str, names: Vec<String>) -> Re
     })
 }
 
+/// Those that a dump sets: an extension's own only where the extension has them dumped.
 fn sequences(client: &mut Client) -> Result<BTreeMap<String, Sequence>> {
     read_sequences(client).map_err(|error| anyhow!("{}", words(&error))).context("Reading the sequences")
 }
