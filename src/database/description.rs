@@ -78,8 +78,9 @@ fn statements(client: &mut Client) -> Result<Vec<String>, postgres::Error> {
     }
     let settings = client.query(
         "SELECT CASE WHEN s.setrole = 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(s.setrole)::pg_catalog.text END, \
-         pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s \
-         JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase WHERE d.datname = pg_catalog.current_database() ORDER BY 1 NULLS FIRST, 2",
+         c.setting FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase, \
+         pg_catalog.unnest(s.setconfig) WITH ORDINALITY c (setting, at) \
+         WHERE d.datname = pg_catalog.current_database() ORDER BY 1 NULLS FIRST, c.at",
         &[],
     )?;
     for setting in &settings {
