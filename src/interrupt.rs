@@ -4,10 +4,13 @@
 //! the cleaning (staging database dropped, multipart upload aborted, connections opened again, lock released). A second
 //! signal doesn't cut that short: half a clean-up is what a user must never be left with.
 
+use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
@@ -72,5 +75,47 @@ pub fn watch(action: impl FnOnce() + Send + 'static) -> Option<Watch> {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A stream whose other end may be stuck (a pipe into our standard input): waiting for it ends when we are asked to stop. It must not be
+/// buffered: what waits in a buffer can't be seen from outside.
+#[derive(Debug)]
+pub struct Awaited<S>(pub S);
+
+impl<S: AsFd + Read> Read for Awaited<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let pause = Timespec::try_from(LOOK).map_err(io::Error::other)?;
+        loop {
+            check().map_err(io::Error::other)?;
+            match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&pause)) {
+                // Also when it is closed or broken: the read says so.
+                Ok(ready) if ready > 0 => return self.0.read(buffer),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_awaited_arrives_whole() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let sent = vec![7; 300_000];
+        let mut received = Vec::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                writer.write_all(&sent).unwrap();
+                drop(writer);
+            });
+            Awaited(reader).read_to_end(&mut received).unwrap();
+        });
+        assert_eq!(received, sent);
     }
 }

@@ -344,6 +344,9 @@ fn the_first_cause_counts() {
         assert_eq!(format!("{error:#}"), "reading the object failed: the store said no");
         assert!(error.chain().any(<dyn std::error::Error>::is::<StoreSaid>), "{error:?}");
     }
+    // Also before the first byte: that is how a missing permission arrives.
+    let error = unpack(Breaks(io::empty()), |_| Ok(())).unwrap_err();
+    assert!(error.chain().any(<dyn std::error::Error>::is::<StoreSaid>), "{error:?}");
 }
 
 /// A sink that breaks, and tells when it is gone.

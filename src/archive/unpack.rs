@@ -158,6 +158,7 @@ fn inflate(reader: impl Read, full: &SyncSender<Message>, used: &Receiver<Vec<u8
             }
         }
         Err(error) => {
+            let error = source.get_mut().failure.take().unwrap_or(error);
             let _ = full.send(Message::Failed(Transfer::new(READING, error).into()));
             return None;
         }

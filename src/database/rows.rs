@@ -238,6 +238,8 @@ impl RowSession {
     fn fill(&mut self) -> Result<()> {
         let since = Instant::now();
         loop {
+            // Here and not only when nothing comes: a large table keeps coming for hours.
+            interrupt::check()?;
             let free = self.buffer.get_mut(self.end..).unwrap_or_default();
             match self.stream.read(free) {
                 Ok(0) => bail!("PostgreSQL closed the connection (the server was stopped, or the session was ended)"),
@@ -251,7 +253,6 @@ impl RowSession {
                         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
                     ) =>
                 {
-                    interrupt::check()?;
                     if since.elapsed() > SILENCE {
                         bail!("PostgreSQL has sent nothing for {} minutes", SILENCE.as_secs() / 60);
                     }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -12,6 +13,7 @@ use crate::catalog::{Backup, Catalog};
 use crate::commands::context::Context;
 use crate::error::Failure;
 use crate::history::History;
+use crate::interrupt::Awaited;
 use crate::manifest::Manifest;
 use crate::service::Service;
 use crate::service::name::ServiceName;
@@ -159,8 +161,10 @@ impl Source {
             }
             Self::Stdin => {
                 let progress = context.ui.progress(&label, None);
+                // The file beneath the library's buffer, so that Ctrl-C ends the wait for a sender that is stuck.
+                let stdin = File::from(io::stdin().as_fd().try_clone_to_owned().context("reading standard input")?);
                 Fetched {
-                    reader: Box::new(Metered { reader: io::stdin(), progress }),
+                    reader: Box::new(Metered { reader: Awaited(stdin), progress }),
                     manifest: None,
                     name,
                     stored: false,
