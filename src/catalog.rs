@@ -482,6 +482,10 @@ pub(crate) mod tests {
             Ok(())
         }
 
+        fn take_back(&self, _: &str) -> Result<u64, StoreError> {
+            unreachable!("nothing is uploaded here")
+        }
+
         fn presign(&self, _: &str, _: Duration) -> Result<Option<String>, StoreError> {
             Ok(None)
         }

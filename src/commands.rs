@@ -21,6 +21,7 @@ pub mod restore_abort;
 pub mod restore_commit;
 pub mod rollback;
 pub mod set;
+pub mod upload;
 pub mod verify;
 pub mod version;
 

@@ -56,6 +56,12 @@ pub trait Store: Send + Sync {
     /// See [`StoreError`].
     fn delete(&self, name: &str) -> Result<(), StoreError>;
 
+    /// Takes back what a run that died has left of an upload of this very name. Returns how many such uploads there were.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn take_back(&self, name: &str) -> Result<u64, StoreError>;
+
     /// A link that lets anyone read the object for `valid`; `None` where the store has no such thing (a folder).
     ///
     /// # Errors

@@ -16,6 +16,7 @@
 pub mod app;
 pub mod bucket;
 pub mod call;
+pub mod process;
 pub mod redaction;
 pub mod service;
 
@@ -29,6 +30,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub use app::App;
 pub use bucket::Bucket;
 pub use call::{Call, Run};
+pub use process::Process;
 pub use service::{Postgres, Service};
 
 /// Keys of the S3 server, named after their rights.

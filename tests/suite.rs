@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a test fails by panicking
 
 mod cli;
+mod faults_input;
+mod faults_process;
+mod faults_store;
 mod harness;
 mod host;
 mod install;

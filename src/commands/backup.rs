@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Timestamp;
+use postgres::error::SqlState;
 
 use crate::archive::pack::{Options, Packer};
 use crate::archive::{GLOBALS, HEAD_BYTES, MANIFEST, Transfer};
 use crate::commands::context::Context;
 use crate::commands::recovery;
+use crate::commands::upload::NotedUpload;
 use crate::database::snapshot::Snapshot;
 use crate::database::{APPLICATION, description, dump, fingerprint, session, words};
 use crate::error::Failure;
@@ -23,7 +25,7 @@ use crate::manifest::{self, FORMAT, Manifest, Object, Server};
 use crate::service::name::ServiceName;
 use crate::service::{RunningService, Service};
 use crate::store::key::BackupKey;
-use crate::store::{Store, Upload, UploadPlan};
+use crate::store::{Store, UploadPlan};
 use crate::text::count;
 use crate::ui::Progress;
 use crate::ui::human;
@@ -177,14 +179,30 @@ fn pipeline(
     let key = BackupKey::new(service.service.name.clone(), started, false);
     let size = dump_size(service)?;
     // Wrong keys, bucket or endpoint are found here, before the database is touched.
-    let upload = store.upload(&key.to_string(), UploadPlan { head: HEAD_BYTES, expected: size })?;
+    let upload = NotedUpload::begin(context, service, store, &key, UploadPlan { head: HEAD_BYTES, expected: size })?;
+    fill(context, service, store, (key, started, size), occasion, &upload).inspect_err(|_| {
+        if let Err(left) = upload.give_up() {
+            context.ui.warn(left.to_string());
+        }
+    })
+}
+
+/// From the snapshot to the complete object.
+fn fill(
+    context: &Context,
+    service: &RunningService,
+    store: &dyn Store,
+    (key, started, size): (BackupKey, Timestamp, u64),
+    occasion: Occasion,
+    upload: &NotedUpload,
+) -> Result<(Manifest, u64, String)> {
     let globals = globals(context, service)?;
     let mut snapshot = Snapshot::take(service)?;
     let version_number = session::version_number(snapshot.client())?;
     let database = description::describe(snapshot.client(), version_number)?;
 
     let modified = u64::try_from(started.as_second()).unwrap_or_default();
-    let packer = Packer::new(Sink(upload), Options::new(modified))?;
+    let packer = Packer::new(upload.clone(), Options::new(modified))?;
     let mut metered =
         Metered { packer, progress: context.ui.progress(&format!("Saving {}", service.service.name), Some(size)) };
     let dumped = dump::dump(&context.docker, service, &snapshot, &database.encoding, dump::Engine::Auto, &mut metered)?;
@@ -234,7 +252,7 @@ fn pipeline(
         .map_err(|error| Transfer::new("packing the dump", error))?;
     crate::interrupt::check()?;
     let digest = archive.sha256_behind_head;
-    let stored = archive.sink.0.complete(&archive.head)?;
+    let stored = upload.complete(&archive.head)?;
     description.object = Some(Object {
         bytes: stored.bytes,
         head_bytes: HEAD_BYTES as u64,
@@ -270,19 +288,22 @@ fn fresh_second(context: &Context, service: &ServiceName, history: &History) -> 
     }
 }
 
-/// About how long the dump will be, in bytes: tables without their indexes.
+/// About how long the dump will be, in bytes: tables without their indexes. Where one of them is locked (a migration), the whole
+/// database instead, which is measured without asking for any table: how long a lock is waited for is the snapshot's affair.
 fn dump_size(service: &RunningService) -> Result<u64> {
     let mut client = session::connect(service, &service.service.database)?;
-    let bytes: i64 = client
-        .query_one(
-            "SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_table_size(c.oid)), 0)::pg_catalog.int8 \
-             + pg_catalog.pg_table_size('pg_catalog.pg_largeobject') \
-             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             WHERE c.relkind = 'r' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'",
-            &[],
-        )
-        .and_then(|row| row.try_get(0))
-        .map_err(|error| anyhow!("{}", words(&error)))?;
+    client.batch_execute("SET lock_timeout = '1s'").map_err(|error| anyhow!("{}", words(&error)))?;
+    let tables = "SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_table_size(c.oid)), 0)::pg_catalog.int8 \
+         + pg_catalog.pg_table_size('pg_catalog.pg_largeobject') \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind = 'r' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'";
+    let row = match client.query_one(tables, &[]) {
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            client.query_one("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())", &[])
+        }
+        other => other,
+    };
+    let bytes: i64 = row.and_then(|row| row.try_get(0)).map_err(|error| anyhow!("{}", words(&error)))?;
     Ok(u64::try_from(bytes).unwrap_or_default())
 }
 
@@ -309,23 +330,9 @@ fn globals(context: &Context, service: &RunningService) -> Result<Vec<u8>> {
     context.docker.exec_output(&service.service.container, &arguments, &environment).context("The roles can't be read")
 }
 
-/// The store's upload as the packer sees it.
-struct Sink(Box<dyn Upload>);
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes).map_err(io::Error::other)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The packer, telling how much it has been given.
 struct Metered {
-    packer: Packer<Sink>,
+    packer: Packer<NotedUpload>,
     progress: Progress,
 }
 

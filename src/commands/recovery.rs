@@ -7,6 +7,7 @@
 use anyhow::Result;
 
 use crate::commands::context::Context;
+use crate::commands::upload;
 use crate::database::session;
 use crate::database::staging::{self, Purpose};
 use crate::dokku::maintenance::Maintenance;
@@ -20,6 +21,7 @@ use crate::service::RunningService;
 /// When the server or the journal can't be read, or refuses.
 pub fn settle(context: &Context, service: &RunningService, _lock: &Lock) -> Result<()> {
     let name = &service.service.name;
+    upload::sweep(context, service);
     let ended = session::end_leftovers(service)?;
     if ended > 0 {
         context.ui.warn(format!("Ended {ended} sessions that an earlier run of pgbackup had left on the server"));

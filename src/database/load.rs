@@ -22,7 +22,7 @@ const BUFFER: usize = 256 * 1024;
 /// Index builds side by side: more would take the server's memory from the application.
 const JOBS: usize = 4;
 /// The staging database can be loaded again: its rows needn't be on disk at each commit. The checkpoint before the swap sees to that.
-const OPTIONS: &str = "-c synchronous_commit=off -c maintenance_work_mem=128MB -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
+const OPTIONS: &str = "-c synchronous_commit=off -c maintenance_work_mem=128MB -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off";
 
 /// Refuses a dump that this server can't take, before anything is created.
 ///
@@ -102,7 +102,8 @@ pub fn schema_and_rows(
         "--no-password",
         &target,
     ];
-    let mut pg_restore = docker.exec(&service.service.container, &arguments, &environment(service), Input::Piped)?;
+    let mut pg_restore =
+        docker.exec(&service.service.container, &arguments, &environment(service, &options(service)?), Input::Piped)?;
     drop(pg_restore.stdout()?);
     let mut input = pg_restore.stdin()?;
     let mut tally = Tally::new(toc);
@@ -124,13 +125,11 @@ pub fn schema_and_rows(
             break;
         }
     }
-    let walked = if listening { Some(tally.finish()) } else { None };
+    // What we have seen of the dump comes first: pg_restore would speak of a file that it can't read.
+    let contents = if listening { Some(tally.finish().context("The dump in the backup is cut off")?) } else { None };
     drop(input);
     pg_restore.finish().map_err(explain)?;
-    match walked {
-        Some(contents) => contents.context("The dump in the backup is cut off"),
-        None => bail!("pg_restore stopped reading before the dump's end"),
-    }
+    contents.ok_or_else(|| anyhow!("pg_restore stopped reading before the dump's end"))
 }
 
 /// Whether the program still listens.
@@ -164,7 +163,7 @@ pub fn indexes_and_constraints(
     let jobs = format!("--jobs={}", std::thread::available_parallelism().map_or(1, usize::from).clamp(1, JOBS));
     let arguments =
         ["pg_restore", "--section=post-data", "--no-subscriptions", "--no-password", &jobs, &target, &contents.path];
-    let mut pg_restore = docker.exec(container, &arguments, &environment(service), Input::Held)?;
+    let mut pg_restore = docker.exec(container, &arguments, &environment(service, &options(service)?), Input::Held)?;
     // With a database to restore into it prints nothing.
     drop(pg_restore.stdout()?);
     let ended = pg_restore.ended()?;
@@ -218,8 +217,15 @@ pub fn analyze(service: &RunningService, database: &str) -> Result<()> {
     session::connect(service, database)?.batch_execute("ANALYZE").map_err(|error| anyhow!("ANALYZE: {}", words(&error)))
 }
 
-fn environment(service: &RunningService) -> [(&'static str, &str); 3] {
-    [("PGPASSWORD", service.service.password.reveal()), ("PGAPPNAME", APPLICATION), ("PGOPTIONS", OPTIONS)]
+/// Settings of pg_restore's sessions. They wait for a slow store, so no timeout of the role or the database may end them.
+fn options(service: &RunningService) -> Result<String> {
+    let version_number = session::version_number(&mut session::connect_beside(service)?)?;
+    let later = session::LATER_TIMEOUTS.iter().filter(|(_, since)| version_number >= *since);
+    Ok(later.fold(OPTIONS.to_owned(), |options, (setting, _)| options + " -c " + setting + "=0"))
+}
+
+fn environment<'a>(service: &'a RunningService, options: &'a str) -> [(&'static str, &'a str); 3] {
+    [("PGPASSWORD", service.service.password.reveal()), ("PGAPPNAME", APPLICATION), ("PGOPTIONS", options)]
 }
 
 /// Adds what a user can do about the errors of pg_restore that they will meet.

@@ -17,7 +17,7 @@ use fallible_iterator::FallibleIterator;
 use postgres_protocol::authentication::{md5_hash, sasl};
 use postgres_protocol::message::{backend, frontend};
 
-use crate::database::session::{CONNECT_TIMEOUT, NEWER_TIMEOUTS, PLAIN_SETTINGS, PORT};
+use crate::database::session::{CONNECT_TIMEOUT, PLAIN_SETTINGS, PORT, SET_LATER_TIMEOUTS};
 use crate::database::{APPLICATION, literal};
 use crate::interrupt;
 use crate::service::RunningService;
@@ -53,7 +53,7 @@ impl RowSession {
         let mut session = Self { stream, buffer: vec![0; BUFFER], start: 0, end: 0 };
         session.log_in(service.service.password.reveal(), database)?;
         session.execute(PLAIN_SETTINGS)?;
-        session.execute(NEWER_TIMEOUTS)?;
+        session.execute(SET_LATER_TIMEOUTS)?;
         // The bytes must be those that pg_dump would have written: the database's own encoding, not ours.
         session.execute(&format!("SET client_encoding = {}", literal(encoding)))?;
         session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;

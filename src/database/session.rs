@@ -23,8 +23,11 @@ pub const PLAIN_SETTINGS: &str = "SET ROLE NONE; SET statement_timeout = 0; SET 
      SET default_transaction_read_only = off; SET row_security = off; SET search_path = ''; SET synchronize_seqscans = off; SET datestyle = ISO; \
      SET intervalstyle = postgres; SET extra_float_digits = 3; SET quote_all_identifiers = off";
 
-/// Timeouts that only newer servers have (14, 17), set aside where they are known.
-pub const NEWER_TIMEOUTS: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
+/// Timeouts that not every server knows, and since which one they are known.
+pub const LATER_TIMEOUTS: [(&str, i32); 2] = [("idle_session_timeout", 140_000), ("transaction_timeout", 170_000)];
+
+/// Sets those aside that the server knows.
+pub const SET_LATER_TIMEOUTS: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
      WHERE name IN ('idle_session_timeout', 'transaction_timeout')";
 
 /// A session whose statements end when we are asked to stop.
@@ -101,7 +104,7 @@ fn open(service: &RunningService, database: &str) -> Result<Client> {
             anyhow!("Can't connect to the database {database} of {}: {}", service.service.name, words(&error))
         })?;
     client.batch_execute(PLAIN_SETTINGS).map_err(|error| anyhow!("{}", words(&error)))?;
-    client.simple_query(NEWER_TIMEOUTS).map_err(|error| anyhow!("{}", words(&error)))?;
+    client.simple_query(SET_LATER_TIMEOUTS).map_err(|error| anyhow!("{}", words(&error)))?;
     Ok(client)
 }
 

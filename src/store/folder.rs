@@ -114,6 +114,23 @@ impl Store for FolderStore {
         }
     }
 
+    fn take_back(&self, name: &str) -> Result<u64, StoreError> {
+        check_name(name)?;
+        let failed = |error| failure(&self.folder, &format!("looking into {}", self.describe()), error);
+        let start = format!(".{name}.");
+        let mut taken_back = 0;
+        for entry in fs::read_dir(&self.folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let hidden = entry.file_name();
+            let hidden = hidden.to_string_lossy();
+            if hidden.strip_prefix(&start).is_some_and(|rest| rest.ends_with(".part")) {
+                fs::remove_file(entry.path()).map_err(failed)?;
+                taken_back += 1;
+            }
+        }
+        Ok(taken_back)
+    }
+
     fn presign(&self, name: &str, _valid: Duration) -> Result<Option<String>, StoreError> {
         self.path(name)?;
         Ok(None)

@@ -192,6 +192,30 @@ impl Store for S3Store {
         }
     }
 
+    fn take_back(&self, name: &str) -> Result<u64, StoreError> {
+        check_name(name)?;
+        let (bucket, key) = (self.client.bucket(), self.client.key(name));
+        let look =
+            Act::new("looking for unfinished uploads of", "s3:ListBucketMultipartUploads", self.client.url(name));
+        let abort = Act::new("taking back the unfinished upload of", "s3:AbortMultipartUpload", self.client.url(name));
+        let listed = self.client.wait(self.client.call(&look, Patience::CLEANING, None, |s3| {
+            s3.list_multipart_uploads().bucket(bucket).prefix(&key).send()
+        }))??;
+        let mut taken_back = 0;
+        for upload in listed.uploads().iter().filter(|upload| upload.key() == Some(&key)) {
+            let id = upload.upload_id().unwrap_or_default();
+            let aborted = self.client.wait(self.client.call(&abort, Patience::CLEANING, None, |s3| {
+                s3.abort_multipart_upload().bucket(bucket).key(&key).upload_id(id).send()
+            }))?;
+            match aborted {
+                Ok(_) => taken_back += 1,
+                Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(taken_back)
+    }
+
     fn presign(&self, name: &str, valid: Duration) -> Result<Option<String>, StoreError> {
         check_name(name)?;
         let (bucket, key) = (self.client.bucket(), self.client.key(name));

@@ -1,0 +1,135 @@
+//! A backup's upload, noted on this host's disk for as long as it is neither complete nor taken back.
+//!
+//! Parts of an upload that nobody completes are stored and paid for, and no list shows them. What can be taken back is taken back at
+//! once; what is left by `kill -9`, a power cut or a store that was away is found by the note: the next run takes back exactly
+//! that key's upload and no other, so a second host that saves into the same place is never disturbed.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Result, anyhow};
+use serde::{Deserialize, Serialize};
+
+use crate::commands::context::Context;
+use crate::durable;
+use crate::service::RunningService;
+use crate::store::key::BackupKey;
+use crate::store::{Store, StoreError, Stored, Upload, UploadPlan};
+
+/// What the note says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    destination: String,
+    key: BackupKey,
+}
+
+/// An upload under way.
+#[derive(Clone)]
+pub struct NotedUpload {
+    upload: Arc<Mutex<Option<Box<dyn Upload>>>>,
+    note: PathBuf,
+}
+
+impl NotedUpload {
+    /// Begins it. A note that can't be written doesn't stop a backup.
+    ///
+    /// # Errors
+    /// See [`Store::upload`].
+    pub fn begin(
+        context: &Context,
+        service: &RunningService,
+        store: &dyn Store,
+        key: &BackupKey,
+        plan: UploadPlan,
+    ) -> Result<Self> {
+        let note = path(context, service);
+        let text = serde_json::to_vec(&Note { destination: store.describe(), key: key.clone() })?;
+        let _ = durable::write(&note, &text, 0o600);
+        match store.upload(&key.to_string(), plan) {
+            Ok(upload) => Ok(Self { upload: Arc::new(Mutex::new(Some(upload))), note }),
+            Err(error) => {
+                let _ = durable::remove(&note);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// See [`Upload::complete`].
+    ///
+    /// # Errors
+    /// See [`Upload::complete`].
+    pub fn complete(&self, head: &[u8]) -> Result<Stored> {
+        let upload = self.lock().take().ok_or_else(|| anyhow!("the upload has ended already"))?;
+        let stored = upload.complete(head)?;
+        let _ = durable::remove(&self.note);
+        Ok(stored)
+    }
+
+    /// Takes back what was sent. What can't be stays noted.
+    ///
+    /// # Errors
+    /// When something is left in the store; the message says what.
+    pub fn give_up(&self) -> Result<(), StoreError> {
+        // None is left of one that failed to complete: it takes itself back, or is found by its note.
+        let Some(upload) = self.lock().take() else { return Ok(()) };
+        upload.abort()?;
+        let _ = durable::remove(&self.note);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Box<dyn Upload>>> {
+        self.upload.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for NotedUpload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.lock().as_mut() {
+            Some(upload) => upload.write(bytes)?,
+            None => return Err(io::Error::other("the upload has ended already")),
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Takes back what an earlier run has begun to upload and couldn't finish. Only to be called while the service's lock is held. It is
+/// no reason to fail: what can't be taken back is said.
+pub fn sweep(context: &Context, service: &RunningService) {
+    let path = path(context, service);
+    let Ok(Some(text)) = durable::read(&path) else { return };
+    let Ok(note) = serde_json::from_slice::<Note>(&text) else {
+        let _ = durable::remove(&path);
+        return;
+    };
+    match take_back(context, service, &note) {
+        Ok(0) => {}
+        Ok(_) => context
+            .ui
+            .detail(format!("Took back the unfinished upload of {} that an interrupted backup had left", note.key)),
+        Err(error) => {
+            context.ui.warn(format!("An interrupted backup has left the unfinished upload of {}: {error:#}", note.key));
+            context.ui.warn(
+                "Its parts are stored unseen: a lifecycle rule of the bucket can remove them (AbortIncompleteMultipartUpload)",
+            );
+            // A permission that is missing today is missing tomorrow: said once. Anything else is tried again.
+            if !matches!(error.downcast_ref(), Some(StoreError::Denied { .. })) {
+                return;
+            }
+        }
+    }
+    let _ = durable::remove(&path);
+}
+
+fn take_back(context: &Context, service: &RunningService, note: &Note) -> Result<u64> {
+    let store = context.store_at(&note.destination.parse()?, &service.service)?;
+    Ok(store.take_back(&note.key.to_string())?)
+}
+
+fn path(context: &Context, service: &RunningService) -> PathBuf {
+    context.environment.data_folder().join(service.service.name.as_str()).join("upload.json")
+}

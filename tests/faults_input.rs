@@ -1,0 +1,137 @@
+//! Damaged, foreign and hostile input of a restore (faults.md C5, D1, D3, D5, D7): named, refused, and the live database untouched.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use crate::host::{Host, Postgres, Service};
+
+const WORDS: [&str; 2] = ["--force", "--no-safety-backup"];
+
+fn restored_from(service: &Service, words: &[&str]) -> crate::host::Run {
+    service.pgbackup("restore", &[words, &WORDS].concat())
+}
+
+/// Replaces an object by these bytes.
+fn replace(service: &Service, folder: &Path, name: &str, bytes: &[u8]) {
+    let file = folder.join("bytes");
+    fs::write(&file, bytes).unwrap();
+    service.bucket().put(name, &file);
+}
+
+#[test]
+fn c5_d1_a_damaged_object_is_never_swapped_in() {
+    let service = Host::get().service("prod", Postgres::V18);
+    service.sql("CREATE TABLE users AS SELECT n AS id, md5(n::text) AS name FROM generate_series(1, 562) n");
+    let key = service.backup();
+    let sidecar = format!("{key}.manifest.json");
+    let (object, description) = (service.bucket().get(&key), service.bucket().get(&sidecar));
+    service.sql("DELETE FROM users WHERE id > 500");
+    let folder = tempfile::tempdir().unwrap();
+    let untouched = || {
+        assert_eq!(service.databases(), [service.database.as_str()]);
+        assert_eq!(service.rows("users"), 500);
+    };
+    let end = object.len();
+    for cut in [0, 700, end / 2, end - 1] {
+        replace(&service, folder.path(), &key, &object[..cut]);
+        restored_from(&service, &[&key]).exits(1).says("can't be restored");
+        untouched();
+    }
+    for flip in [3, 300, end / 2, end - 2] {
+        let mut flipped = object.clone();
+        flipped[flip] ^= 0x10;
+        replace(&service, folder.path(), &key, &flipped);
+        restored_from(&service, &[&key]).exits(1).says("can't be restored");
+        untouched();
+    }
+    // Another valid backup in its place, and the other way round another's description beside it.
+    service.sql("CREATE TABLE later (id int)");
+    let other = service.backup();
+    service.sql("DROP TABLE later");
+    replace(&service, folder.path(), &key, &service.bucket().get(&other));
+    restored_from(&service, &[&key]).exits(1).says("not the one that was saved");
+    untouched();
+    replace(&service, folder.path(), &key, &object);
+    // This host remembers the right one: another host doesn't.
+    fs::remove_file(service.host.data_of(&service.name).join("history.jsonl")).unwrap();
+    replace(&service, folder.path(), &sidecar, &service.bucket().get(&format!("{other}.manifest.json")));
+    assert_ne!(restored_from(&service, &[&key]).code, 0);
+    untouched();
+    let _ = fs::remove_file(service.host.data_of(&service.name).join("history.jsonl"));
+    // A description that can't be used is done without: the archive has its own.
+    replace(&service, folder.path(), &sidecar, b"{\"format\":");
+    restored_from(&service, &[&key]).succeeds().says("can't be used");
+    replace(&service, folder.path(), &sidecar, &description);
+    assert_eq!(service.rows("users"), 562);
+}
+
+#[test]
+fn d3_d5_only_a_dump_in_its_place_is_restored_from_a_file() {
+    let service = Host::get().service("prod", Postgres::V15);
+    service.sql("CREATE TABLE users AS SELECT n AS id, md5(n::text) AS name FROM generate_series(1, 562) n");
+    let folder = tempfile::Builder::new().prefix("pgbackup-input").tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let dump = service.exec(&["pg_dump", "-Fc", "-U", "postgres", &service.database]).run().succeeds().bytes;
+    let sql = service.exec(&["pg_dump", "-U", "postgres", &service.database]).run().succeeds().bytes;
+    let backup = folder.path().join("backup");
+    fs::create_dir(&backup).unwrap();
+    fs::write(backup.join("export"), &dump).unwrap();
+    fs::write(backup.join("half"), &dump[..dump.len() / 2]).unwrap();
+    fs::write(backup.join("sql"), &sql).unwrap();
+    fs::write(backup.join("empty"), "").unwrap();
+    symlink("/etc/passwd", backup.join("link")).unwrap();
+    let archive = folder.path().join("archive.tgz");
+    let path = archive.to_str().unwrap();
+    let pack = |words: &[&str]| {
+        let all = [&["-czf", path, "-C", folder.path().to_str().unwrap()], words].concat();
+        service.host.call("tar", &all).run().succeeds();
+        restored_from(&service, &["--file", path])
+    };
+    let as_export = |name: &str| pack(&[&format!("--transform=s,{name}$,export,"), &format!("backup/{name}")]);
+    as_export("half").exits(1).says("cut off");
+    as_export("sql").exits(1).says("plain SQL");
+    as_export("empty").exits(1);
+    as_export("link").exits(1).says("symbolic link");
+    pack(&["--transform=s,export,other,", "backup/export"]).exits(1).says("backup/export");
+    pack(&["-P", "--transform=s,backup/,backup/../../,", "backup/export"]).exits(1);
+    pack(&["-P", "--transform=s,^,/,", "backup/export"]).exits(1);
+    pack(&["--hard-dereference", "backup/export", "backup/./export"]).exits(1);
+    for (bytes, what) in
+        [(&dump[..], "bare dump"), (&sql, "begins with"), (b"", "empty"), (b"\x8c\x0d\x04\x09\x03\x02", "OpenPGP")]
+    {
+        fs::write(&archive, bytes).unwrap();
+        restored_from(&service, &["--file", path]).exits(1).says(what);
+    }
+    restored_from(&service, &["--file", "/nonexistent"]).exits(1).says("There is no file");
+    service.call("restore", &["-", "--force", "--no-safety-backup"]).input("").run().exits(1).says("empty");
+    assert_eq!((service.databases().len(), service.rows("users")), (1, 562));
+    // The right one.
+    service.sql("DELETE FROM users");
+    pack(&["backup/export"]).succeeds();
+    assert_eq!(service.rows("users"), 562);
+}
+
+#[test]
+fn b13_a_dump_of_a_newer_major_is_refused_before_anything_changes() {
+    let (older, newer) = (Host::get().service("prod", Postgres::V15), Host::get().service("next", Postgres::V18));
+    newer.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+    newer.backup();
+    let run = newer.pgbackup("restore", &["latest", "--to", &older.name, "--force", "--no-safety-backup"]);
+    run.exits(1).says("runs PostgreSQL 15").says("--image-version 18");
+    assert_eq!(older.databases().len(), 1);
+}
+
+#[test]
+fn d7_names_are_refused_by_the_rule_of_dokku_postgres() {
+    let host = Host::get();
+    let long = "a".repeat(300);
+    for name in ["-rf", "a b", "$(touch x)", "ünï", "../prod", "", ";x", long.as_str()] {
+        for command in ["pgbackup:backup", "pgbackup:verify"] {
+            let run = host.dokku(&[command, name, "latest"][..if command == "pgbackup:backup" { 2 } else { 3 }]).run();
+            assert!(run.code == 1 || run.code == 2, "{command} {name:?}: {}", run.code);
+            assert!(run.err.contains(" !     "), "{command} {name:?}: {}", run.err);
+        }
+    }
+    host.dokku(&["pgbackup:backup", "no-such-service"]).run().exits(1).says("no-such-service");
+}

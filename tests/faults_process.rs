@@ -1,0 +1,350 @@
+//! What a backup and a restore leave behind when they, or what they work with, are stopped in the middle (faults.md A1–A3, B1–B4):
+//! the live database whole and open, nothing of ours in the container, nothing in the store but what the next run takes away.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::host::{Host, Postgres, Process, Service};
+
+/// Rows of the large table: enough that a signal lands inside of its COPY.
+const ROWS: u64 = 4000;
+
+/// What must be the same before and after a fault.
+#[derive(Debug, PartialEq, Eq)]
+struct Whole {
+    rows: u64,
+    databases: Vec<String>,
+    objects: Vec<String>,
+    uploads: Vec<String>,
+    /// A crashed server starts again, too, but without this having changed: see `crashes`.
+    server_since: String,
+    crashes: usize,
+}
+
+impl Whole {
+    fn of(service: &Service) -> Self {
+        Self {
+            rows: service.rows("large"),
+            databases: service.databases(),
+            objects: service.bucket().names(),
+            uploads: service.bucket().unfinished_uploads(),
+            server_since: service.value("SELECT pg_postmaster_start_time()"),
+            crashes: crashes(service),
+        }
+    }
+}
+
+/// Times that the server has ended every session because it took the death of a process for a crash.
+fn crashes(service: &Service) -> usize {
+    let run = service.host.call("docker", &["container", "logs", &service.container()]).run().succeeds();
+    format!("{}{}", run.out(), run.err).matches("terminating any other active server processes").count()
+}
+
+/// Sessions of ours on the server.
+fn sessions(service: &Service) -> Vec<String> {
+    service.values(
+        "SELECT application_name || ': ' || query FROM pg_stat_activity WHERE application_name LIKE 'pgbackup%'",
+    )
+}
+
+/// Programs of ours in the container.
+fn programs(service: &Service) -> Vec<String> {
+    let run =
+        service.host.call("docker", &["container", "top", &service.container(), "-eo", "pid,comm"]).run().succeeds();
+    let ours = |line: &&str| line.contains("pg_dump") || line.contains("pg_restore");
+    run.out().lines().filter(ours).map(str::to_owned).collect()
+}
+
+/// Waits until nothing of ours is left in the container.
+#[track_caller]
+fn nothing_is_left(service: &Service) {
+    let began = Instant::now();
+    loop {
+        let left = [sessions(service), programs(service)].concat();
+        if left.is_empty() {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(5), "left in the container: {left:#?}");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// A service whose backup and restore take a few seconds.
+fn service() -> Service {
+    let service = Host::get().service("prod", Postgres::V15);
+    service.sql(&format!(
+        "CREATE TABLE users (id serial PRIMARY KEY, name text); INSERT INTO users (name) SELECT md5(n::text) FROM generate_series(1, 562) n; \
+         CREATE TABLE large AS SELECT n AS id, (SELECT string_agg(md5((n * 200 + m)::text), '') FROM generate_series(1, 200) m) AS text FROM generate_series(1, {ROWS}) n; \
+         CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.02); RETURN $1; END'; \
+         CREATE INDEX ON large (slow(id)) WHERE id <= 60"
+    ));
+    service
+}
+
+/// The large table is being read (backup) or filled (restore).
+fn in_the_rows(service: &Service, process: &mut Process) {
+    process.until("COPY", || {
+        sessions(service).iter().any(|session| session.contains("COPY") && session.contains("large"))
+    });
+}
+
+fn told_to_stop(service: &Service, command: &str, words: &[&str], signal: Signal, until: impl FnOnce(&mut Process)) {
+    let before = Whole::of(service);
+    let mut process = service.start(command, words, &[]);
+    until(&mut process);
+    process.signal(signal);
+    let ended = process.end().exits(130, "Interrupted");
+    assert!(ended.took < Duration::from_secs(5), "{signal:?} was obeyed after {:?}", ended.took);
+    nothing_is_left(service);
+    assert_eq!(Whole::of(service), before);
+}
+
+#[test]
+fn a3_a_backup_that_is_told_to_stop_leaves_nothing() {
+    let service = service();
+    told_to_stop(&service, "backup", &[], Signal::INT, |process| process.says("Backing up"));
+    told_to_stop(&service, "backup", &[], Signal::TERM, |process| in_the_rows(&service, process));
+    // A lock that somebody holds is waited for.
+    let mut client = service.client();
+    let mut migration = client.transaction().unwrap();
+    migration.batch_execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE").unwrap();
+    told_to_stop(&service, "backup", &[], Signal::HUP, |process| {
+        process.until("LOCK", || sessions(&service).iter().any(|session| session.contains("LOCK TABLE")));
+    });
+    migration.rollback().unwrap();
+    // A large object makes the rows come by pg_dump.
+    service.sql("SELECT lo_from_bytea(0, 'picture')");
+    told_to_stop(&service, "backup", &[], Signal::INT, |process| in_the_rows(&service, process));
+    service.backup();
+    service.pgbackup("verify", &["latest"]).succeeds();
+}
+
+#[test]
+fn a3_a_restore_that_is_told_to_stop_leaves_the_database_as_it_was() {
+    let service = service();
+    service.backup();
+    service.sql("DELETE FROM users");
+    let words = ["latest", "--force", "--no-safety-backup"];
+    told_to_stop(&service, "restore", &words, Signal::TERM, |process| in_the_rows(&service, process));
+    told_to_stop(&service, "restore", &words, Signal::INT, |process| {
+        process.says("Building indexes");
+        process.until("CREATE INDEX", || sessions(&service).iter().any(|session| session.contains("CREATE INDEX")));
+    });
+    told_to_stop(&service, "restore", &words, Signal::HUP, |process| process.says("Comparing"));
+    service.pgbackup("restore", &words).succeeds();
+    assert_eq!((service.rows("users"), service.rows("large")), (562, ROWS));
+}
+
+/// kill -9 at a moment, then the next run of `command`.
+fn killed(service: &Service, command: &str, words: &[&str], until: impl FnOnce(&mut Process)) {
+    let mut process = service.start(command, words, &[]);
+    until(&mut process);
+    process.signal(Signal::KILL);
+    process.end();
+    nothing_is_left(service);
+}
+
+#[test]
+fn a1_c18_a_killed_backup_is_cleaned_up_by_the_next_one() {
+    let service = service();
+    let foreign = format!("{}/postgres-other-2026-11-23-10-00-00.tgz", service.bucket().prefix);
+    let bucket = ["--bucket", &service.host.bucket];
+    service.bucket().aws(&["s3api", "create-multipart-upload", bucket[0], bucket[1], "--key", &foreign]).succeeds();
+    // So that the upload has several parts, and is begun before the dump.
+    let before = Whole::of(&service);
+    killed(&service, "backup", &[], |process| in_the_rows(&service, process));
+    assert_eq!(service.bucket().unfinished_uploads().len(), 2);
+    service.sql("SELECT lo_from_bytea(0, 'picture')");
+    killed(&service, "backup", &[], |process| in_the_rows(&service, process));
+    assert_eq!(service.bucket().unfinished_uploads().len(), 2, "the first one's is gone");
+    service.pgbackup("backup", &[]).succeeds().says("Took back the unfinished upload of");
+    service.pgbackup("verify", &["latest"]).succeeds();
+    assert_eq!(Whole { objects: service.bucket().names(), ..before }, Whole::of(&service), "the other's upload stays");
+}
+
+#[test]
+fn a2_a_killed_restore_is_cleaned_up_by_the_next_command() {
+    let service = service();
+    let app = service.host.app("prod");
+    app.link(&service);
+    service.backup();
+    service.sql("DELETE FROM users");
+    let words = ["latest", "--force", "--no-safety-backup"];
+    let databases = service.databases();
+    for moment in ["Loading", "Building", "Comparing", "Putting the"] {
+        killed(&service, "restore", &words, |process| {
+            process.says(moment);
+            if moment == "Loading" {
+                in_the_rows(&service, process);
+            }
+        });
+        // Old or new in full, and open or opened by the next command.
+        assert_eq!(crashes(&service), 0);
+        service.pgbackup("backup", &[]).succeeds();
+        assert!(!app.in_maintenance(), "killed at {moment:?}");
+        let left: Vec<String> = service.databases().into_iter().filter(|name| !name.contains("previous")).collect();
+        assert_eq!(left, databases, "killed at {moment:?}");
+        assert_eq!(service.rows("large"), ROWS);
+        if service.rows("users") == 562 {
+            service.sql("DELETE FROM users");
+        }
+        // The newest backup is one of the damaged state: what is restored is the first.
+        let newest = service.bucket().backups().pop().unwrap();
+        service.bucket().remove(&newest);
+        service.bucket().remove(&format!("{newest}.manifest.json"));
+        std::fs::remove_file(service.host.data_of(&service.name).join("history.jsonl")).unwrap();
+    }
+    service.pgbackup("restore", &words).succeeds();
+    assert_eq!((service.rows("users"), service.rows("large")), (562, ROWS));
+}
+
+/// Kills a program in the container by the beginning of its name.
+fn kill_inside(service: &Service, name: &str, signal: Signal) {
+    let run =
+        service.host.call("docker", &["container", "top", &service.container(), "-eo", "pid,comm"]).run().succeeds();
+    let pid = run.out().lines().find_map(|line| {
+        let (pid, program) = line.trim().split_once(char::is_whitespace)?;
+        program.trim().starts_with(name).then(|| pid.parse::<i32>().unwrap())
+    });
+    let pid = rustix::process::Pid::from_raw(pid.unwrap_or_else(|| panic!("no {name}: {}", run.out()))).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+#[test]
+fn b3_programs_that_die_in_the_container_take_no_session_with_them() {
+    let service = service();
+    service.sql("SELECT lo_from_bytea(0, 'picture')");
+    let before = Whole::of(&service);
+    for (program, signal) in [("pg_dump", Signal::KILL), ("pg_dump", Signal::TERM), ("sh", Signal::KILL)] {
+        let mut process = service.start("backup", &[], &[]);
+        in_the_rows(&service, &mut process);
+        kill_inside(&service, program, signal);
+        process.end().exits(1, "pg_dump failed with exit status");
+        nothing_is_left(&service);
+        assert_eq!(Whole::of(&service), before, "{program} {signal:?}");
+    }
+    service.backup();
+    let before = Whole::of(&service);
+    for (moment, program) in [("Loading", "pg_restore"), ("Building", "pg_restore"), ("Building", "sh")] {
+        let mut process = service.start("restore", &["latest", "--force", "--no-safety-backup"], &[]);
+        process.says(moment);
+        let statement = if moment == "Loading" { "COPY" } else { "CREATE INDEX" };
+        process.until(statement, || sessions(&service).iter().any(|session| session.contains(statement)));
+        kill_inside(&service, program, Signal::KILL);
+        process.end().exits(1, "pg_restore failed with exit status");
+        nothing_is_left(&service);
+        assert_eq!(Whole::of(&service), before, "{program} while {moment}");
+    }
+    // Sessions that the administrator ends.
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pgbackup%'";
+    for command in [&["backup"][..], &["restore", "latest", "--force", "--no-safety-backup"]] {
+        let mut process = service.start(command[0], &command[1..], &[]);
+        in_the_rows(&service, &mut process);
+        service.sql(end);
+        process.end().exits(1, " !     ");
+        nothing_is_left(&service);
+        assert_eq!(Whole::of(&service), before, "{command:?}");
+    }
+    service.pgbackup("verify", &["latest"]).succeeds();
+}
+
+#[test]
+fn b1_b2_a_container_that_goes_away_fails_the_run_and_nothing_else() {
+    let mut service = service();
+    service.backup();
+    for docker in ["kill", "restart"] {
+        for command in [&["backup"][..], &["restore", "latest", "--force", "--no-safety-backup"]] {
+            // A staging database that is left goes with the next command.
+            let databases =
+                service.databases().into_iter().filter(|name| !name.contains("staging")).collect::<Vec<_>>();
+            let before = (service.rows("large"), databases, service.bucket().names());
+            let mut process = service.start(command[0], &command[1..], &[]);
+            in_the_rows(&service, &mut process);
+            service.host.call("docker", &["container", docker, "--signal=KILL", &service.container()]).run().succeeds();
+            process.end().exits(1, " !     ");
+            service.host.call("docker", &["container", "start", &service.container()]).run().succeeds();
+            service.read_connection();
+            let began = Instant::now();
+            while service.try_client(&service.database).is_err() {
+                assert!(began.elapsed() < Duration::from_secs(30));
+                thread::sleep(Duration::from_millis(100));
+            }
+            let databases =
+                service.databases().into_iter().filter(|name| !name.contains("staging")).collect::<Vec<_>>();
+            assert_eq!((service.rows("large"), databases, service.bucket().names()), before, "{docker} {command:?}");
+            assert!(service.bucket().unfinished_uploads().is_empty());
+        }
+    }
+    service.pgbackup("restore", &["latest", "--force", "--no-safety-backup"]).succeeds();
+    assert!(!service.databases().iter().any(|name| name.contains("staging")));
+    // Paused, it is waited for.
+    let mut process = service.start("backup", &[], &[]);
+    in_the_rows(&service, &mut process);
+    service.host.call("docker", &["container", "pause", &service.container()]).run().succeeds();
+    thread::sleep(Duration::from_secs(3));
+    service.host.call("docker", &["container", "unpause", &service.container()]).run().succeeds();
+    process.end().exits(0, "saved as");
+    service.pgbackup("verify", &["latest"]).succeeds();
+}
+
+#[test]
+fn a9_two_at_once_are_refused_by_name() {
+    let service = service();
+    service.backup();
+    let mut first = service.start("backup", &[], &[]);
+    first.says("Backing up");
+    let restore = ["latest", "--force"];
+    for (command, words) in [("backup", &[][..]), ("restore", &restore), ("verify", &["latest"])] {
+        service.pgbackup(command, words).exits(5).says("Backup of").says(&first.id().to_string());
+    }
+    first.signal(Signal::KILL);
+    first.end();
+    // Its lock went with it.
+    let mut second = service.start("restore", &restore, &[]);
+    second.says("Backing up");
+    service.pgbackup("backup", &[]).exits(5).says("Restore of");
+    second.end().exits(0, "is restored");
+    assert_eq!(service.rows("large"), ROWS);
+}
+
+#[test]
+fn b7_b9_settings_and_obstacles_of_the_server() {
+    let service = Host::get().service("prod", Postgres::V15);
+    service.sql(
+        "CREATE TABLE users AS SELECT generate_series(1, 562) AS id; ALTER SYSTEM SET max_prepared_transactions = 5",
+    );
+    let database = &service.database;
+    service.client_of("postgres").batch_execute(&format!(
+        "ALTER ROLE postgres SET statement_timeout = '20ms'; ALTER ROLE postgres SET lock_timeout = '1ms'; \
+         ALTER ROLE postgres SET idle_in_transaction_session_timeout = '10ms'; ALTER DATABASE \"{database}\" SET idle_session_timeout = '50ms'; \
+         ALTER DATABASE \"{database}\" SET default_transaction_read_only = on; ALTER DATABASE \"{database}\" CONNECTION LIMIT 7"
+    )).unwrap();
+    service.backup();
+    let words = ["latest", "--force", "--no-safety-backup"];
+    service.pgbackup("restore", &words).succeeds();
+    let mut client = service.client_of("postgres");
+    client.batch_execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0").unwrap();
+    let row = client.query_one("SELECT datconnlimit, (SELECT setconfig::text FROM pg_db_role_setting WHERE setdatabase = d.oid) FROM pg_database d WHERE datname = $1", &[database]).unwrap();
+    assert_eq!(row.get::<_, i32>(0), 7);
+    assert_eq!(row.get::<_, String>(1), "{idle_session_timeout=50ms,default_transaction_read_only=on}");
+    client.batch_execute(&format!("ALTER ROLE postgres RESET ALL; ALTER DATABASE \"{database}\" RESET ALL")).unwrap();
+    drop(client);
+    // A prepared transaction can't be ended for its owner.
+    let mut service = service;
+    service.host.call("docker", &["container", "restart", &service.container()]).run().succeeds();
+    service.read_connection();
+    let began = Instant::now();
+    while service.try_client(&service.database).is_err() {
+        assert!(began.elapsed() < Duration::from_secs(30));
+        thread::sleep(Duration::from_millis(100));
+    }
+    service.sql("BEGIN; DELETE FROM users; PREPARE TRANSACTION 'stuck'");
+    let databases = service.databases();
+    service.pgbackup("restore", &words).exits(1).says("The prepared transaction \"stuck\"").says("ROLLBACK PREPARED");
+    assert_eq!(service.databases(), databases);
+    service.sql("ROLLBACK PREPARED 'stuck'");
+    service.pgbackup("restore", &words).succeeds();
+    assert_eq!(service.rows("users"), 562);
+}
