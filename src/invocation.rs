@@ -14,6 +14,7 @@ use crate::commands::{self, Context};
 use crate::dokku::environment::Environment;
 use crate::error::{Failure, Kind};
 use crate::interrupt;
+use crate::service::name::ServiceName;
 use crate::triggers;
 use crate::ui::{OutputClosed, Ui};
 
@@ -71,9 +72,11 @@ impl Invocation {
 /// Does what the process was called for.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut environment = Environment::of_process();
+    let mut service = None;
     let done = match Invocation::of(arguments) {
         Invocation::Command(name, arguments) => match cli::parse(&name, &arguments, &environment) {
             Ok(cli) => {
+                service = arguments.first().and_then(|first| first.to_str()?.parse().ok());
                 cli.switches.apply(&mut environment);
                 let context = context(environment);
                 listen(&context).and_then(|()| cli.command.run(&context)).map_err(|error| (context.ui, error))
@@ -98,7 +101,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err((ui, error)) => exit_code(&ui, error),
+        Err((ui, error)) => exit_code(&ui, error, service.as_ref()),
     }
 }
 
@@ -113,12 +116,18 @@ fn listen(context: &Context) -> anyhow::Result<()> {
 }
 
 /// Shows what went wrong, and says it in one number.
-fn exit_code(ui: &Ui, error: anyhow::Error) -> ExitCode {
+fn exit_code(ui: &Ui, error: anyhow::Error, service: Option<&ServiceName>) -> ExitCode {
     // `dokku pgbackup:list prod | head -1` is no failure.
     if error.chain().any(<dyn std::error::Error>::is::<OutputClosed>) {
         return ExitCode::SUCCESS;
     }
-    let failure = Failure::from_error(error);
+    let mut failure = Failure::from_error(error);
+    // A store doesn't know whose it is; the user shall be able to copy what to type.
+    if let Some(service) = service {
+        for hint in &mut failure.hints {
+            *hint = hint.replace("<service>", service.as_str());
+        }
+    }
     ui.fail(&failure);
     // What could be read as "no such command" by Dokku is never said.
     ExitCode::from(match failure.kind.exit_code() {

@@ -84,6 +84,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let backup = source.describe();
     let result = source.open(context).and_then(|fetched| {
         let staged = staged::load(context, &running, Purpose::Drill, fetched, None)?;
+        context.ui.step("Comparing with what was saved");
         let verification = staged.compare()?;
         staged.remove()?;
         Ok(verification)
