@@ -26,9 +26,11 @@ const KEPT_LINES: usize = 12;
 ///
 /// PostgreSQL is process 1 of its container, so every orphan becomes its child, and up to version 17 it takes a child that died of
 /// a signal for a crashed backend: it ends every session and goes through recovery (seen with 15). Therefore nobody here dies of
-/// a signal without being waited for by this shell; the watcher starts no process of its own; and the program gets SIGTERM, on which
+/// a signal without being waited for by this shell; SIGPIPE is ignored, which programs inherit (the workers of a pg_restore that was
+/// killed would die of it, orphaned: seen); the watcher starts no process of its own; and the program gets SIGTERM, on which
 /// pg_dump and pg_restore exit with 1, which is harmless even for an orphan. SIGKILL is for one that doesn't listen.
-const HELD: &str = r#"exec 3<&0
+const HELD: &str = r#"trap '' PIPE
+exec 3<&0
 "$@" </dev/null 3<&- &
 child=$!
 {
