@@ -233,7 +233,7 @@ fn b3_programs_that_die_in_the_container_take_no_session_with_them() {
         let statement = if moment == "Loading" { "COPY" } else { "CREATE INDEX" };
         process.until(statement, || sessions(&service).iter().any(|session| session.contains(statement)));
         kill_inside(&service, program, Signal::KILL);
-        process.end().exits(1, "pg_restore failed with exit status");
+        process.end().exits(1, "pg_restore");
         nothing_is_left(&service);
         assert_eq!(Whole::of(&service), before, "{program} while {moment}");
     }
@@ -312,13 +312,12 @@ fn a9_two_at_once_are_refused_by_name() {
 #[test]
 fn b7_b9_settings_and_obstacles_of_the_server() {
     let service = Host::get().service("prod", Postgres::V15);
-    service.sql(
-        "CREATE TABLE users AS SELECT generate_series(1, 562) AS id; ALTER SYSTEM SET max_prepared_transactions = 5",
-    );
+    service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+    service.sql("ALTER SYSTEM SET max_prepared_transactions = 5");
     let database = &service.database;
     service.client_of("postgres").batch_execute(&format!(
         "ALTER ROLE postgres SET statement_timeout = '20ms'; ALTER ROLE postgres SET lock_timeout = '1ms'; \
-         ALTER ROLE postgres SET idle_in_transaction_session_timeout = '10ms'; ALTER DATABASE \"{database}\" SET idle_session_timeout = '50ms'; \
+         ALTER ROLE postgres SET idle_in_transaction_session_timeout = '10ms'; ALTER DATABASE \"{database}\" SET idle_session_timeout = '1s'; \
          ALTER DATABASE \"{database}\" SET default_transaction_read_only = on; ALTER DATABASE \"{database}\" CONNECTION LIMIT 7"
     )).unwrap();
     service.backup();
@@ -328,7 +327,7 @@ fn b7_b9_settings_and_obstacles_of_the_server() {
     client.batch_execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0").unwrap();
     let row = client.query_one("SELECT datconnlimit, (SELECT setconfig::text FROM pg_db_role_setting WHERE setdatabase = d.oid) FROM pg_database d WHERE datname = $1", &[database]).unwrap();
     assert_eq!(row.get::<_, i32>(0), 7);
-    assert_eq!(row.get::<_, String>(1), "{idle_session_timeout=50ms,default_transaction_read_only=on}");
+    assert_eq!(row.get::<_, String>(1), "{idle_session_timeout=1s,default_transaction_read_only=on}");
     client.batch_execute(&format!("ALTER ROLE postgres RESET ALL; ALTER DATABASE \"{database}\" RESET ALL")).unwrap();
     drop(client);
     // A prepared transaction can't be ended for its owner.
