@@ -5,7 +5,7 @@
 # Plain shell scripts have no ending here: these are all of them.
 SCRIPTS = install update uninstall .ci/run $(filter-out %.sql %.md sandbox/stand-in sandbox/postgres-image,$(wildcard sandbox/*)) \
 	sandbox/postgres-image/entrypoint.sh sandbox/stand-in/commands $(wildcard sandbox/stand-in/bin/*) \
-	$(wildcard sandbox/stand-in/*plugins/*/*) $(wildcard benches/*.sh)
+	$(wildcard sandbox/stand-in/*plugins/*/*) benches/run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ lint: ## formatting, clippy, shellcheck
 	shellcheck $(wildcard $(SCRIPTS))
 
 bench: ## the figures of the README's performance section, measured on this machine
-	@benches/run
+	@benches/run $(ARGS)
 
 release: ## an optimised binary in dist/, with its SHA-256
 	cargo build --locked --release
