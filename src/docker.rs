@@ -153,14 +153,14 @@ impl Docker {
         command.stdin(if matches!(input, Input::Nothing) { Stdio::null() } else { Stdio::piped() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("Can't run {}", self.program.display()))?;
-        let words = child.stderr.take().map(|stderr| std::thread::spawn(move || last_words(stderr)));
+        let said = child.stderr.take().map(|stderr| std::thread::spawn(move || listen(stderr)));
         let watch = if matches!(input, Input::Nothing) { None } else { end_when_asked_to_stop(&child) };
         Ok(Running {
             watch,
             name: program.first().copied().unwrap_or_default().to_owned(),
             stdin: child.stdin.take(),
             stdout: child.stdout.take(),
-            words,
+            said,
             child: Some(child),
         })
     }
@@ -184,6 +184,15 @@ pub struct Ended {
     pub status: ExitStatus,
     /// The last lines of its standard error.
     pub words: Vec<String>,
+    /// How many lines there were of the form `pg_restore: error: …`, also before the last ones.
+    pub errors: usize,
+}
+
+/// What a program said on its standard error.
+#[derive(Debug, Default)]
+struct Said {
+    last: Vec<String>,
+    errors: usize,
 }
 
 /// A program running in a container. Dropping it ends it.
@@ -194,7 +203,7 @@ pub struct Running {
     name: String,
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
-    words: Option<JoinHandle<Vec<String>>>,
+    said: Option<JoinHandle<Said>>,
     child: Option<Child>,
 }
 
@@ -245,8 +254,8 @@ impl Running {
         };
         drop(self.watch.take());
         drop(self.stdin.take());
-        let words = self.words.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        Ok(Ended { status, words })
+        let said = self.said.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        Ok(Ended { status, words: said.last, errors: said.errors })
     }
 
     /// Ends it, whatever it is doing, and waits until it is gone; how it ended doesn't matter any more.
@@ -306,19 +315,23 @@ fn failure(name: &str, status: ExitStatus, words: &[String]) -> String {
 }
 
 /// Reads a child's stderr to its end and keeps the last lines.
-fn last_words(stderr: ChildStderr) -> Vec<String> {
+fn listen(stderr: ChildStderr) -> Said {
     let mut kept = std::collections::VecDeque::new();
+    let mut errors = 0;
     for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line).trim_end().to_owned();
         if line.is_empty() {
             continue;
+        }
+        if line.split(": ").nth(1) == Some("error") {
+            errors += 1;
         }
         if kept.len() == KEPT_LINES {
             kept.pop_front();
         }
         kept.push_back(line.chars().take(500).collect());
     }
-    kept.into()
+    Said { last: kept.into(), errors }
 }
 
 /// Runs another plugin's subcommand file as Dokku does and returns what it prints. It is never the `dokku` program: Dokku
