@@ -11,8 +11,6 @@
 //! assert_snapshot!(prod.pgbackup("restore", &["latest", "--force"]).succeeds().seen(), @"…");
 //! ```
 
-#![allow(dead_code)] // its users come one by one
-
 pub mod app;
 pub mod bucket;
 pub mod call;

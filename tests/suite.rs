@@ -1,11 +1,17 @@
 //! One test binary: it links once, and the services it starts are shared. Each file is one command or one promise.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a test fails by panicking
 
+mod adoption;
+mod backup;
 mod cli;
+mod corpus;
 mod faults_input;
 mod faults_process;
 mod faults_store;
 mod harness;
 mod host;
 mod install;
+mod layers;
+mod restore;
 mod store;
+mod verify;

@@ -61,7 +61,7 @@ impl Bucket {
 
     /// Backups below the prefix (without their sidecars), sorted: oldest first.
     pub fn backups(&self) -> Vec<String> {
-        self.names().into_iter().filter(|name| !name.ends_with(".json")).collect()
+        self.names().into_iter().filter(|name| !name.contains(".manifest.")).collect()
     }
 
     /// Multipart uploads below the prefix that were begun and neither completed nor aborted.

@@ -133,11 +133,6 @@ impl Run {
         format!("{}exit {}", redact(&format!("{}{}", self.out(), self.err)), self.code)
     }
 
-    /// Standard output, without what differs from run to run.
-    pub fn seen_out(&self) -> String {
-        redact(&self.out())
-    }
-
     /// Its last line.
     pub fn last_line(&self) -> String {
         self.out().lines().last().unwrap_or_default().to_owned()

@@ -17,9 +17,6 @@ pub enum Postgres {
     V18,
 }
 
-/// Both.
-pub const VERSIONS: [Postgres; 2] = [Postgres::V15, Postgres::V18];
-
 impl Postgres {
     /// The image's tag.
     pub fn tag(self) -> &'static str {
@@ -79,6 +76,9 @@ impl Service {
 
     /// `postgres:backup-auth` with a key of the S3 server.
     pub fn authorize(&self, key: Key) {
+        if self.host.lib_root.join("services/postgres").join(&self.name).join("backup").exists() {
+            self.host.dokku(&["postgres:backup-deauth", &self.name]).run().succeeds();
+        }
         let (id, secret) = key.pair();
         let (region, endpoint) = (&self.host.region, &self.host.endpoint);
         let words = ["postgres:backup-auth", &self.name, &id, &secret, region, "s3v4", endpoint];
@@ -173,6 +173,21 @@ impl Service {
         rows.unwrap().iter().map(|row| row.get(0)).filter(|name: &String| name != "postgres").collect()
     }
 
+    /// Makes the service's database anew, with these options of `CREATE DATABASE`.
+    pub fn recreate_database(&self, options: &str) {
+        let mut client = self.client_of("postgres");
+        let name = &self.database;
+        client.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).unwrap();
+        client.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0 {options}")).unwrap();
+    }
+
+    /// Runs a script with psql: one statement after the other, each its own transaction.
+    #[track_caller]
+    pub fn psql(&self, script: &str) {
+        let words = ["psql", "-qX", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-U", "postgres", "-d", &self.database];
+        self.exec(&words).input(script).run().succeeds();
+    }
+
     /// Runs a program in the container, as a person would by hand.
     pub fn exec(&self, words: &[&str]) -> Call {
         let container = self.container();
@@ -189,6 +204,12 @@ impl Service {
         let text = String::from_utf8_lossy(&run.bytes).into_owned();
         let kept = |line: &&str| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict");
         text.lines().filter(kept).collect::<Vec<_>>().join("\n")
+    }
+
+    /// What [`Self::plain_dump`] says, with the database's name taken out: to compare databases of different names.
+    #[track_caller]
+    pub fn nameless_dump(&self, database: &str) -> String {
+        self.plain_dump(database).replace(database, "DATABASE")
     }
 
     /// The library's view of the service.
