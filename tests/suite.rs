@@ -14,4 +14,5 @@ mod install;
 mod layers;
 mod restore;
 mod store;
+mod traffic;
 mod verify;

@@ -21,7 +21,7 @@ use crate::database::{APPLICATION, description, dump, fingerprint, session, word
 use crate::error::Failure;
 use crate::history::{BackupRecord, Entry, Event, History};
 use crate::lock::Lock;
-use crate::manifest::{self, FORMAT, Manifest, Object, Server};
+use crate::manifest::{self, DatabaseDescription, FORMAT, Manifest, Object, Server};
 use crate::service::name::ServiceName;
 use crate::service::{RunningService, Service};
 use crate::store::key::BackupKey;
@@ -29,6 +29,11 @@ use crate::store::{Store, UploadPlan};
 use crate::text::count;
 use crate::ui::Progress;
 use crate::ui::human;
+
+/// Snapshots that are tried where tables are being changed.
+const ATTEMPTS: u32 = 10;
+/// How long a change may take until the next one, times the number of attempts so far.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Take a backup now
 ///
@@ -197,15 +202,11 @@ fn fill(
     upload: &NotedUpload,
 ) -> Result<(Manifest, u64, String)> {
     let globals = globals(context, service)?;
-    let mut snapshot = Snapshot::take(service)?;
-    let version_number = session::version_number(snapshot.client())?;
-    let database = description::describe(snapshot.client(), version_number)?;
-
     let modified = u64::try_from(started.as_second()).unwrap_or_default();
     let packer = Packer::new(upload.clone(), Options::new(modified))?;
     let mut metered =
         Metered { packer, progress: context.ui.progress(&format!("Saving {}", service.service.name), Some(size)) };
-    let dumped = dump::dump(&context.docker, service, &snapshot, &database.encoding, dump::Engine::Auto, &mut metered)?;
+    let (mut snapshot, database, version_number, dumped) = dump_in_snapshot(context, service, &mut metered)?;
     let Metered { packer, progress } = metered;
     drop(progress);
 
@@ -264,6 +265,31 @@ fn fill(
         context.ui.warn(format!("The backup is saved, but its description beside it is not: {error}"));
     }
     Ok((description, stored.bytes, stored.confirmed_by))
+}
+
+/// Takes a snapshot and dumps in it, again when a change to the tables came in between.
+fn dump_in_snapshot(
+    context: &Context,
+    service: &RunningService,
+    sink: &mut dyn Write,
+) -> Result<(Snapshot, DatabaseDescription, i32, dump::Dumped)> {
+    let mut attempt = 1;
+    loop {
+        let mut snapshot = Snapshot::take(service)?;
+        let version_number = session::version_number(snapshot.client())?;
+        let database = description::describe(snapshot.client(), version_number)?;
+        match dump::dump(&context.docker, service, &snapshot, &database.encoding, dump::Engine::Auto, sink) {
+            Ok(dumped) => return Ok((snapshot, database, version_number, dumped)),
+            Err(error) if attempt < ATTEMPTS && error.is::<dump::Overtaken>() => {
+                // Lets the change through.
+                drop(snapshot);
+                context.ui.debug(format!("Begins again: {error:#}"));
+                std::thread::sleep(PAUSE * attempt);
+                attempt += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The second that names this backup: not that of another one, which would be overwritten.

@@ -14,12 +14,13 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
 use anyhow::{Context, Result, anyhow, bail};
+use postgres::error::SqlState;
 
 use crate::custom_format::{self, Entry, Toc};
-use crate::database::rows::RowSession;
+use crate::database::rows::{Refused, RowSession};
 use crate::database::session::{self, Session};
 use crate::database::snapshot::Snapshot;
-use crate::database::{APPLICATION, conninfo, words};
+use crate::database::{APPLICATION, conninfo, literal, words};
 use crate::docker::{Docker, Input, Running};
 use crate::interrupt;
 use crate::manifest::Sequence;
@@ -27,6 +28,8 @@ use crate::service::RunningService;
 
 /// Bytes moved at once from pg_dump's stream.
 const BUFFER: usize = 256 * 1024;
+/// How long the sessions that dump wait for a table. The snapshot has it locked already: who is in the way is waiting for us.
+const LOCK_WAIT: &str = "3s";
 
 /// How rows travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,10 +54,22 @@ pub struct Dumped {
     pub engine: &'static str,
 }
 
+/// A statement that changes tables came between the snapshot's locks and those of the sessions that dump. It waits for the snapshot,
+/// and they would wait behind it for ever: with a new snapshot all of them get on. Nothing has been written into the sink.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "Tables of the database are being changed all the time (migrations?), so that they can't be dumped in one snapshot: {0}"
+)]
+pub struct Overtaken(String);
+
 /// Dumps the service's database as the snapshot sees it. `encoding` is the database's own.
 ///
+/// All locks are taken before the first byte is written: a statement that queues for a table later (a migration) waits for
+/// us, and nothing of ours ever waits behind it.
+///
 /// # Errors
-/// When pg_dump fails, its output is not whole, a row session fails, or the sink does. The sink has part of a dump then.
+/// [`Overtaken`] before anything was written. Else when pg_dump fails, its output is not whole, a row session fails, or the sink
+/// does; the sink has part of a dump then.
 pub fn dump(
     docker: &Docker,
     service: &RunningService,
@@ -63,6 +78,10 @@ pub fn dump(
     engine: Engine,
     sink: &mut dyn Write,
 ) -> Result<Dumped> {
+    let rows = match engine {
+        Engine::Auto => Some(lock_rows(service, snapshot, encoding)?),
+        Engine::PgDump => None,
+    };
     let mut pg_dump = start(docker, service, snapshot, encoding)?;
     let mut stream = pg_dump.stdout()?;
     let toc = match Toc::read(&mut stream) {
@@ -71,15 +90,15 @@ pub fn dump(
             interrupt::check()?;
             // pg_dump's own words say more than "the archive ends early".
             drop(stream);
-            pg_dump.finish()?;
+            pg_dump.finish().map_err(explain)?;
             return Err(anyhow!(error).context("pg_dump's output is not an archive"));
         }
     };
     sink.write_all(toc.bytes())?;
     let sequences = sequences(&toc, &mut Names { service, encoding, client: None })?;
-    let blocks = if engine == Engine::Auto { blocks(&toc, snapshot) } else { None };
-    let (rows, large_objects, engine) = if let Some(blocks) = blocks {
-        let rows = by_tcp(service, snapshot, encoding, &blocks, sink)?;
+    let by_tcp = rows.and_then(|session| Some((session, blocks(&toc, snapshot)?)));
+    let (rows, large_objects, engine) = if let Some((session, blocks)) = by_tcp {
+        let rows = copy_rows(session, &blocks, sink)?;
         drop(stream);
         pg_dump.cancel();
         (rows, 0, "rows by TCP")
@@ -92,18 +111,11 @@ pub fn dump(
 
 fn start(docker: &Docker, service: &RunningService, snapshot: &Snapshot, encoding: &str) -> Result<Running> {
     let snapshot = format!("--snapshot={}", snapshot.id());
+    let lock_wait = format!("--lock-wait-timeout={LOCK_WAIT}");
     let encoding = format!("--encoding={encoding}");
     let database = conninfo(&service.service.database);
-    let arguments = [
-        "pg_dump",
-        "--format=custom",
-        "--compress=0",
-        "--no-password",
-        "--lock-wait-timeout=60s",
-        &snapshot,
-        &encoding,
-        &database,
-    ];
+    let arguments =
+        ["pg_dump", "--format=custom", "--compress=0", "--no-password", &lock_wait, &snapshot, &encoding, &database];
     let environment = [("PGPASSWORD", service.service.password.reveal()), ("PGAPPNAME", APPLICATION)];
     docker.exec(&service.service.container, &arguments, &environment, Input::Held)
 }
@@ -137,18 +149,36 @@ fn blocks<'a>(toc: &Toc, snapshot: &'a Snapshot) -> Option<Vec<Block<'a>>> {
         .collect()
 }
 
-fn by_tcp(
-    service: &RunningService,
-    snapshot: &Snapshot,
-    encoding: &str,
-    blocks: &[Block],
-    sink: &mut dyn Write,
-) -> Result<BTreeMap<String, u64>> {
-    let mut rows = BTreeMap::new();
-    if blocks.is_empty() {
-        return Ok(rows);
-    }
+/// A session in the snapshot that holds the locks that it will need.
+fn lock_rows(service: &RunningService, snapshot: &Snapshot, encoding: &str) -> Result<RowSession> {
     let mut session = RowSession::join(service, &service.service.database, encoding, snapshot.id())?;
+    let names: Vec<&str> = snapshot.tables().values().map(|table| table.name.as_str()).collect();
+    if !names.is_empty() {
+        // These names are in our encoding; what is copied is in the database's.
+        session.execute(&format!("SET client_encoding = 'UTF8'; SET lock_timeout = '{LOCK_WAIT}'"))?;
+        session.execute(&format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", names.join(", ONLY "))).map_err(
+            |error| match error.downcast_ref::<Refused>() {
+                Some(refused) if refused.code == SqlState::LOCK_NOT_AVAILABLE.code() => {
+                    Overtaken(error.to_string()).into()
+                }
+                _ => error,
+            },
+        )?;
+        session.execute(&format!("SET client_encoding = {}; SET lock_timeout = 0", literal(encoding)))?;
+    }
+    Ok(session)
+}
+
+/// What pg_dump says when a table, or something else that it looks at, was about to change or go. The messages are those of the
+/// server, in the language of its logs; an unknown one is a failure like any other.
+fn explain(error: anyhow::Error) -> anyhow::Error {
+    const SIGNS: [&str; 4] = ["LOCK TABLE", "cache lookup failed", "could not open relation", "could not find tuple"];
+    let text = error.to_string();
+    if SIGNS.iter().any(|sign| text.contains(sign)) { Overtaken(text).into() } else { error }
+}
+
+fn copy_rows(mut session: RowSession, blocks: &[Block], sink: &mut dyn Write) -> Result<BTreeMap<String, u64>> {
+    let mut rows = BTreeMap::new();
     for Block { dump_id, table, statement } in blocks {
         interrupt::check()?;
         sink.write_all(&custom_format::block_start(*dump_id))?;

@@ -168,7 +168,10 @@ impl RowSession {
     }
 
     /// Runs a statement whose result doesn't matter.
-    fn execute(&mut self, statement: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// In the server's words.
+    pub fn execute(&mut self, statement: &str) -> Result<()> {
         self.send(statement)?;
         loop {
             match self.parsed()? {
@@ -294,18 +297,28 @@ fn copied(message: &[u8]) -> Option<u64> {
     std::str::from_utf8(tag).ok()?.strip_prefix("COPY ")?.parse().ok()
 }
 
+/// What the server refused with.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct Refused {
+    /// SQLSTATE: "55P03" when a lock could not be had in time.
+    pub code: String,
+    text: String,
+}
+
 fn server_error(body: &backend::ErrorResponseBody) -> anyhow::Error {
     let mut fields = body.fields();
-    let mut text = String::from("PostgreSQL refuses");
+    let mut refused = Refused { code: String::new(), text: String::from("PostgreSQL refuses") };
     while let Ok(Some(field)) = fields.next() {
         let value = String::from_utf8_lossy(field.value_bytes());
         match field.type_() {
-            b'M' => text = value.into_owned(),
-            b'D' | b'H' => text = format!("{text}; {value}"),
+            b'C' => refused.code = value.into_owned(),
+            b'M' => refused.text = value.into_owned(),
+            b'D' | b'H' => refused.text = format!("{}; {value}", refused.text),
             _ => {}
         }
     }
-    anyhow!(text)
+    refused.into()
 }
 
 #[cfg(test)]
