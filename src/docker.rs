@@ -269,8 +269,9 @@ impl Running {
         drop(self.stdin.take());
         drop(self.stdout.take());
         if let Some(mut child) = self.child.take() {
-            // The client ends by itself once the program is gone; after 5 s something is stuck and the client is killed.
-            for _ in 0..500 {
+            // The client ends by itself once the program is gone; after a second something is stuck and the client is killed. The
+            // program ends all the same: its input has.
+            for _ in 0..100 {
                 if !matches!(child.try_wait(), Ok(None)) {
                     return;
                 }

@@ -29,6 +29,7 @@ fn backups_of_dokku_postgres_are_at_home() {
     assert_snapshot!(drill.seen(), @r#"
     -----> Loading postgres-prod-<second>.tgz beside the live database
     -----> Building indexes and constraints
+    -----> Comparing with what was saved
            Table  Expected  Found
            public.users  562  562  equal
            public.empty  0  0  equal

@@ -30,7 +30,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("journal", &["durable", "error", "lock", "service"]),
     ("ui", &["error", "verification"]),
     ("cli", &["commands", "dokku", "error", "service"]),
-    ("invocation", &["cli", "commands", "dokku", "error", "triggers", "ui"]),
+    ("invocation", &["cli", "commands", "dokku", "error", "service", "triggers", "ui"]),
     ("triggers", &["commands", "dokku", "error", "service"]),
     (
         "commands",

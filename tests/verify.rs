@@ -36,6 +36,7 @@ fn a_drill_passes_and_finds_each_thing_that_is_missing() {
     assert_snapshot!(drill.seen(), @r#"
     -----> Loading postgres-prod-<second>.tgz beside the live database
     -----> Building indexes and constraints
+    -----> Comparing with what was saved
            Table  Expected  Found
            public.users  562  562  equal
            public.empty  0  0  equal

@@ -11,13 +11,15 @@ static REDACTIONS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"[-_]t[0-9a-f]{8}\b", ""),
         (r"\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d", "<second>"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
-        (r"pgbackup_(previous|staging|drill)_\d{14}_", "pgbackup_${1}_<second>_"),
+        (r"pgbackup_(previous|staging|drill)_\d{14,17}_", "pgbackup_${1}_<second>_"),
         (r"\b\d+(\.\d+)?(B|KiB|MiB|GiB|TiB)\b", "<size>"),
         (r"\b(\d+\.\d+s|\d+m\d\ds|\d+h\d\dm)", "<duration>"),
         (r"\b\d+[smhd]\b", "<age>"),
         (r"Made on \S+ with PostgreSQL [0-9.]+", "Made on <host> with PostgreSQL <version>"),
         (r"http://127\.0\.0\.1:\d+", "<endpoint>"),
         (r"\b[0-9a-f]{64}\b", "<digest>"),
+        // Progress is told from time to time where there is no terminal.
+        (r"(?m)^ +(Saving|Reading) [^\n]*: [^\n]*\n", ""),
         // Columns are as wide as what was in them.
         (r"(\S) {2,}", "$1  "),
         (r"(?m) +$", ""),
