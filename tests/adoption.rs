@@ -62,7 +62,7 @@ fn backups_of_dokku_postgres_are_at_home() {
            2 tables, 562 rows, 2 values compared: all equal
     -----> Putting the database of prod in place
     =====> prod is restored from postgres-prod-<second>.tgz; the database was away for <duration>
-           The replaced database is kept until <time>
+           The replaced database is kept until <time> at least
            Undo this with: dokku pgbackup:rollback prod
     exit 0
     "#);

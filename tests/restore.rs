@@ -134,8 +134,8 @@ fn the_story_562_0_562() {
     assert_eq!(users(&prod), 0);
     let discarded = prod.pgbackup("rollback", &["--discard", "--force"]).succeeds();
     assert_snapshot!(discarded.seen(), @r#"
-           Dropped pgbackup_previous_20261123181442835_prod
-           Dropped pgbackup_previous_20261123181449517_prod
+           Dropped pgbackup_previous_<second>_prod
+           Dropped pgbackup_previous_<second>_prod
     =====> <size> freed
     exit 0
     "#);
@@ -181,7 +181,7 @@ fn a_restore_can_be_looked_at_and_given_up() {
            public.sportfin_order  5000  5000  equal
            public.sportfin_sportfinuser  562  562  equal
            2 tables, 5562 rows, 12 values compared: all equal
-    =====> Staged beside the live database of prod as pgbackup_staging_20261123175805856_prod
+    =====> Staged beside the live database of prod as pgbackup_staging_<second>_prod
            Look at it with:  dokku pgbackup:query prod --staged "SELECT ..."
            Put it in place with: dokku pgbackup:restore:commit prod
            Drop it with:  dokku pgbackup:restore:abort prod
@@ -205,7 +205,7 @@ fn a_restore_can_be_looked_at_and_given_up() {
     assert_snapshot!(service.pgbackup("restore:commit", &["--force"]).succeeds().seen(), @r#"
     -----> Putting the database of prod in place
     =====> prod is restored from postgres-prod-<second>.tgz; the database was away for <duration>
-           The replaced database is kept until <time>
+           The replaced database is kept until <time> at least
            Undo this with: dokku pgbackup:rollback prod
     exit 0
     "#);
