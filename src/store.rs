@@ -12,7 +12,7 @@ pub mod s3;
 use std::io::{self, Read};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// A place that keeps objects by name. Names are relative to the destination's prefix (a [`key::BackupKey`] or a sidecar).
 pub trait Store: Send + Sync {
@@ -67,6 +67,24 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// See [`StoreError`].
     fn presign(&self, name: &str, valid: Duration) -> Result<Option<String>, StoreError>;
+
+    /// How we get on with the store, as far as its answers so far have shown it.
+    fn terms(&self) -> Terms {
+        Terms::default()
+    }
+}
+
+/// How we get on with a store; what doesn't apply (to a folder) or is not known yet is `None`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// The region that requests are signed for.
+    pub region: Option<String>,
+    /// How we speak to it, and prove that the bytes have arrived.
+    pub dialect: Option<String>,
+    /// Who gave the keys, where that was left to the host.
+    pub keys_from: Option<String>,
+    /// How far the store's clock is ahead of ours (negative: behind).
+    pub clock_ahead: Option<SignedDuration>,
 }
 
 /// What is known of an object before its first byte.

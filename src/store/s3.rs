@@ -6,11 +6,12 @@
 //! has confirmed all of it (#274: 111 bytes reported as success); transfers are given up for lack of progress, never for
 //! their length; a role that may only write is enough for a backup.
 //!
-//! [`client`] connects and waits, [`call`] tries again, [`errors`] names what went wrong, [`parts`] and [`dialect`] decide,
+//! [`client`] connects and waits, [`call`] tries again, [`clock`] looks at the time, [`errors`] names what went wrong, [`parts`] and [`dialect`] decide,
 //! [`upload`] and [`download`] move the bytes.
 
 mod call;
 mod client;
+mod clock;
 mod dialect;
 mod download;
 mod errors;
@@ -30,11 +31,13 @@ use jiff::Timestamp;
 
 use self::call::{Act, Patience};
 use self::client::Client;
-use super::{ObjectInfo, Store, StoreError, Stored, Upload, UploadPlan, check_name};
+use super::{ObjectInfo, Store, StoreError, Stored, Terms, Upload, UploadPlan, check_name};
 use crate::secret::Secret;
 
 /// A signed link is valid for seven days at most: S3's own limit.
 const LONGEST_LINK: Duration = Duration::from_hours(7 * 24);
+/// How long we wait, after Ctrl-C, for the answer that decides whether an object is there.
+const LAST_WORD: Duration = Duration::from_secs(10);
 
 /// Where the keys come from.
 #[derive(Debug, Clone, Default)]
@@ -181,11 +184,12 @@ impl Store for S3Store {
         check_name(name)?;
         let (bucket, key) = (self.client.bucket(), self.client.key(name));
         let act = Act::new("deleting", "s3:DeleteObject", self.client.url(name));
-        let deleted =
+        // After Ctrl-C, too: without the answer nobody knows whether it is gone.
+        let deleted = self.client.wait_on(
             self.client
-                .wait(self.client.call(&act, Patience::INTERACTIVE, None, |s3| {
-                    s3.delete_object().bucket(bucket).key(&key).send()
-                }))?;
+                .call(&act, Patience::INTERACTIVE, None, |s3| s3.delete_object().bucket(bucket).key(&key).send()),
+            || LAST_WORD,
+        )?;
         match deleted {
             Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
@@ -228,6 +232,16 @@ impl Store for S3Store {
             s3.get_object().bucket(bucket).key(&key).presigned(config.clone())
         }))??;
         Ok(Some(signed.uri().to_owned()))
+    }
+
+    fn terms(&self) -> Terms {
+        let (region, keys_from) = self.client.agreed();
+        Terms {
+            region,
+            dialect: Some(self.client.dialect().to_string()),
+            keys_from,
+            clock_ahead: self.client.clock().ahead(),
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 
+use super::clock::Clock;
 use super::dialect::Dialect;
 use super::errors;
 use super::parts::{Cut, MOST_PARTS};
@@ -44,6 +45,8 @@ pub struct Connection {
     pub region: String,
     /// Counts the connections made, so that of several calls that fail at once only one makes a new one.
     pub generation: u32,
+    /// Who gave the keys, where the default chain was asked for them.
+    keys_from: Option<String>,
 }
 
 /// One bucket, shared by the store, its uploads and its readers.
@@ -53,6 +56,7 @@ pub struct Client {
     runtime: std::sync::Mutex<Option<Arc<Runtime>>>,
     http: std::sync::OnceLock<SharedHttpClient>,
     connection: Mutex<Option<Connection>>,
+    clock: Clock,
 }
 
 impl Client {
@@ -67,6 +71,7 @@ impl Client {
             runtime: std::sync::Mutex::default(),
             http: std::sync::OnceLock::new(),
             connection: Mutex::default(),
+            clock: Clock::default(),
         })
     }
 
@@ -104,6 +109,18 @@ impl Client {
     /// How we speak to this store.
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// The store's clock beside ours.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The region and who gave the keys, once there is a connection.
+    pub fn agreed(&self) -> (Option<String>, Option<String>) {
+        let slot = self.connection.try_lock().ok();
+        let connection = slot.as_ref().and_then(|slot| slot.as_ref());
+        (connection.map(|known| known.region.clone()), connection.and_then(|known| known.keys_from.clone()))
     }
 
     /// The settings that led here.
@@ -202,7 +219,7 @@ impl Client {
             None => self.region_of(&environment).await,
         };
         let region_of_keys = Region::new(region.clone());
-        let credentials =
+        let (credentials, keys_from) =
             self.credentials(&environment.with_region(Some(region_of_keys.clone())), region_of_keys.clone()).await?;
         let mut config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -210,6 +227,7 @@ impl Client {
             .credentials_provider(credentials)
             .region(region_of_keys)
             .force_path_style(self.dialect.path_style)
+            .interceptor(self.clock.clone())
             // Ours: call.rs knows which calls may take how long, and survives a store that is away for a while.
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
@@ -220,7 +238,7 @@ impl Client {
         if let Some(endpoint) = &self.settings.endpoint {
             config = config.endpoint_url(endpoint.trim_end_matches('/'));
         }
-        Ok(Connection { s3: aws_sdk_s3::Client::from_conf(config.build()), region, generation })
+        Ok(Connection { s3: aws_sdk_s3::Client::from_conf(config.build()), region, generation, keys_from })
     }
 
     /// The region when the settings have none. Stores with an endpoint rarely care, and their hosts have no instance
@@ -245,16 +263,17 @@ impl Client {
         &self,
         environment: &ProviderConfig,
         region: Region,
-    ) -> Result<SharedCredentialsProvider, StoreError> {
+    ) -> Result<(SharedCredentialsProvider, Option<String>), StoreError> {
         match &self.settings.credentials {
             Credentials::Static { access_key, secret_key, session_token } => {
-                Ok(SharedCredentialsProvider::new(aws_sdk_s3::config::Credentials::new(
+                let keys = aws_sdk_s3::config::Credentials::new(
                     access_key,
                     secret_key.reveal(),
                     session_token.as_ref().map(|token| token.reveal().to_owned()),
                     None,
                     "pgbackup",
-                )))
+                );
+                Ok((SharedCredentialsProvider::new(keys), None))
             }
             Credentials::Chain => {
                 // A host that is no instance answers nothing at the metadata address: told after seconds, not after a minute.
@@ -271,8 +290,8 @@ impl Client {
                     .build()
                     .await;
                 // Asked for once here, so that having none has its own words.
-                chain.provide_credentials().await.map_err(|error| errors::no_credentials(&error))?;
-                Ok(SharedCredentialsProvider::new(chain))
+                let keys = chain.provide_credentials().await.map_err(|error| errors::no_credentials(&error))?;
+                Ok((SharedCredentialsProvider::new(chain), provider_of(&keys)))
             }
         }
     }
@@ -288,6 +307,14 @@ impl Drop for Client {
     }
 }
 
+/// Who in the chain gave the keys (`IMDSv2`, `EnvironmentVariable`): the SDK says it in its own description of them alone, where the secret
+/// is left out.
+fn provider_of(keys: &aws_sdk_s3::config::Credentials) -> Option<String> {
+    let text = format!("{keys:?}");
+    let (_, rest) = text.split_once("provider_name: \"")?;
+    rest.split_once('"').map(|(name, _)| name.to_owned())
+}
+
 /// An endpoint is `http[s]://host[:port]`, without a path or keys in it.
 fn check_endpoint(endpoint: &str) -> Result<(), StoreError> {
     let rest = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
@@ -300,4 +327,15 @@ fn check_endpoint(endpoint: &str) -> Result<(), StoreError> {
         message: "The endpoint is not a URL like https://host or http://host:port".to_owned(),
         hint: "Type: dokku pgbackup:set <service> endpoint-url https://HOST".to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_source_of_keys_is_told_and_the_secret_is_not() {
+        let keys = aws_sdk_s3::config::Credentials::new("AKIA", "hunter2", None, None, "IMDSv2");
+        assert_eq!(provider_of(&keys).as_deref(), Some("IMDSv2"));
+    }
 }

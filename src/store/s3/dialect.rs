@@ -5,6 +5,8 @@
 //! the signature (TLS protects the bytes on the way). The plain dialect, for every other endpoint: bucket in the path,
 //! Content-MD5, a signed SHA-256 of the payload, nothing chunked.
 
+use std::fmt;
+
 use super::S3Settings;
 
 /// How we speak to one store.
@@ -27,6 +29,14 @@ impl Dialect {
         let tls = settings.endpoint.as_deref().is_none_or(|endpoint| endpoint.starts_with("https://"));
         let crc = settings.checksums.unwrap_or(aws);
         Self { crc, path_style, sign_payload: !aws || !tls }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let checksums = if self.crc { "CRC-32 of each part and of the whole" } else { "Content-MD5 of each part" };
+        let place = if self.path_style { "in the path" } else { "in the host name" };
+        write!(f, "{checksums}, bucket {place}")
     }
 }
 

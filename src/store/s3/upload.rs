@@ -21,13 +21,11 @@ use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use tokio::task::JoinSet;
 
+use super::LAST_WORD;
 use super::call::{Act, Patience, Progress, Watched};
 use super::client::Client;
 use super::parts::Cut;
 use crate::store::{StoreError, Stored, Upload, UploadPlan};
-
-/// How long we wait, after Ctrl-C, for the answer that decides whether the object is there.
-const LAST_WORD: Duration = Duration::from_secs(10);
 
 /// How the store confirmed some bytes, the weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
