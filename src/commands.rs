@@ -9,6 +9,7 @@ pub mod backup;
 pub mod backups;
 pub mod context;
 pub mod delete;
+pub mod doctor;
 pub mod download;
 pub mod help;
 pub mod info;
@@ -36,6 +37,7 @@ pub enum Command {
     Auth(auth::Args),
     Backup(backup::Args),
     Delete(delete::Args),
+    Doctor(doctor::Args),
     Download(download::Args),
     Help(help::Args),
     Info(info::Args),
@@ -63,6 +65,7 @@ impl Command {
             Self::Auth(args) => auth::run(args, context),
             Self::Backup(args) => backup::run(args, context),
             Self::Delete(args) => delete::run(args, context),
+            Self::Doctor(args) => doctor::run(args, context),
             Self::Download(args) => download::run(args, context),
             Self::Help(args) => help::run(args, context),
             Self::Info(args) => info::run(args, context),

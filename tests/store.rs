@@ -1,6 +1,6 @@
 //! What every store promises, held against a folder and against S3 servers; and what happens when S3 fails.
 
-mod server;
+pub mod server;
 
 use std::io::Read;
 use std::time::{Duration, Instant};

@@ -5,6 +5,7 @@ mod adoption;
 mod backup;
 mod cli;
 mod corpus;
+mod doctor;
 mod faults_input;
 mod faults_process;
 mod faults_store;

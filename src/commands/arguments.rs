@@ -42,7 +42,7 @@ pub enum Format {
 }
 
 /// For commands that print data.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Output {
     /// Form of the output: stdout or json
     #[arg(long, value_name = "FORMAT", default_value = "stdout", hide_default_value = true)]

@@ -77,6 +77,18 @@ impl Context {
         open(destination, &self.settings(&service.name)?, service)
     }
 
+    /// Whose keys open a service's store, in words.
+    ///
+    /// # Errors
+    /// When the settings call for keys that are not there.
+    pub fn keys_of(&self, service: &Service) -> Result<String> {
+        Ok(match Keys::choose(&self.settings(&service.name)?, service)? {
+            Keys::Own(keys) => format!("those of pgbackup:auth ({})", keys.access_key_id),
+            Keys::Service(keys) => format!("those of postgres:backup-auth ({})", keys.access_key),
+            Keys::Chain => "those of the host (environment, profile or instance role)".to_owned(),
+        })
+    }
+
     /// Refuses a subject that doesn't exist.
     ///
     /// # Errors

@@ -7,11 +7,13 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use postgres::error::SqlState;
 use postgres::{Client, Config, NoTls};
 
 use crate::database::{APPLICATION, words};
 use crate::interrupt::{self, Watch};
 use crate::service::RunningService;
+use crate::service::name::ServiceName;
 
 /// The port inside the container; dokku-postgres never changes it.
 pub const PORT: u16 = 5432;
@@ -29,6 +31,17 @@ pub const LATER_TIMEOUTS: [(&str, i32); 2] = [("idle_session_timeout", 140_000),
 /// Sets those aside that the server knows.
 pub const SET_LATER_TIMEOUTS: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
      WHERE name IN ('idle_session_timeout', 'transaction_timeout')";
+
+/// No session could be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("Can't connect to the database {database} of {service}: {words}")]
+pub struct CantConnect {
+    database: String,
+    service: ServiceName,
+    words: String,
+    /// The server is there, and knows another password than the service's files.
+    pub wrong_password: bool,
+}
 
 /// A session whose statements end when we are asked to stop.
 pub struct Session {
@@ -100,8 +113,11 @@ fn open(service: &RunningService, database: &str) -> Result<Client> {
         .connect_timeout(CONNECT_TIMEOUT)
         .keepalives_idle(Duration::from_mins(1))
         .connect(NoTls)
-        .map_err(|error| {
-            anyhow!("Can't connect to the database {database} of {}: {}", service.service.name, words(&error))
+        .map_err(|error| CantConnect {
+            database: database.to_owned(),
+            service: service.service.name.clone(),
+            words: words(&error),
+            wrong_password: error.code() == Some(&SqlState::INVALID_PASSWORD),
         })?;
     client.batch_execute(PLAIN_SETTINGS).map_err(|error| anyhow!("{}", words(&error)))?;
     client.simple_query(SET_LATER_TIMEOUTS).map_err(|error| anyhow!("{}", words(&error)))?;

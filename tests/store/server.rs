@@ -77,6 +77,8 @@ pub enum Fault {
     Flip,
     /// Ranges are not known.
     IgnoreRange,
+    /// The answer is right, and the server's clock is so many seconds ahead.
+    Clock(i64),
 }
 
 struct Rule {
@@ -276,6 +278,12 @@ async fn answer(
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
             Ok(Response::from_parts(head, Body::http_body(Full::new(Bytes::from(bytes)))))
+        }
+        Some(Fault::Clock(ahead)) => {
+            let (mut head, body) = response.into_parts();
+            let date = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead);
+            head.headers.insert("date", date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string().parse().unwrap());
+            Ok(Response::from_parts(head, body))
         }
         _ => Ok(response),
     }
