@@ -14,6 +14,8 @@ pub mod download;
 pub mod help;
 pub mod info;
 pub mod list;
+pub mod metrics;
+pub mod notify_test;
 pub mod query;
 pub mod recovery;
 pub mod report;
@@ -22,6 +24,8 @@ pub mod restore_abort;
 pub mod restore_commit;
 pub mod rollback;
 pub mod set;
+pub mod status;
+pub mod telling;
 pub mod upload;
 pub mod verify;
 pub mod version;
@@ -42,6 +46,8 @@ pub enum Command {
     Help(help::Args),
     Info(info::Args),
     List(list::Args),
+    #[command(name = "notify:test")]
+    NotifyTest(notify_test::Args),
     Query(query::Args),
     Report(report::Args),
     Restore(restore::Args),
@@ -51,6 +57,7 @@ pub enum Command {
     RestoreCommit(restore_commit::Args),
     Rollback(rollback::Args),
     Set(set::Args),
+    Status(status::Args),
     Verify(verify::Args),
     Version(version::Args),
 }
@@ -70,6 +77,7 @@ impl Command {
             Self::Help(args) => help::run(args, context),
             Self::Info(args) => info::run(args, context),
             Self::List(args) => list::run(args, context),
+            Self::NotifyTest(args) => notify_test::run(args, context),
             Self::Query(args) => query::run(args, context),
             Self::Report(args) => report::run(args, context),
             Self::Restore(args) => restore::run(args, context),
@@ -78,6 +86,7 @@ impl Command {
             Self::Rollback(args) => rollback::run(args, context),
             Self::Verify(args) => verify::run(args, context),
             Self::Set(args) => set::run(args, context),
+            Self::Status(args) => status::run(args, context),
             Self::Version(args) => version::run(args, context),
         }
     }

@@ -364,6 +364,80 @@ pub fn run_plugin_command(program: &Path, arguments: &[&str]) -> Result<String> 
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Asks a trigger of the enabled plugins and returns what they print.
+///
+/// # Errors
+/// With a plugin's last words when it fails.
+pub fn trigger_output(plugin_path: &Path, name: &str, arguments: &[&str]) -> Result<String> {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    let mut command = Command::new("plugn");
+    command.args(["trigger", name]).args(arguments).env("PLUGIN_PATH", plugin_path);
+    let output = command.stdin(Stdio::null()).output().context("Can't run plugn")?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr).lines().map(str::to_owned).collect::<Vec<_>>();
+        bail!(failure(&format!("The trigger {name}"), output.status, &words));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Fires a trigger in every enabled plugin, as Dokku's own plugins do. The document is each one's standard input, and since the first
+/// that reads it leaves nothing for the next, also in the environment (`PGBACKUP_EVENT`). What the plugins print is not ours to show.
+///
+/// # Errors
+/// With a plugin's last words when it fails, and when all of them take longer than `limit`: they are ended then.
+pub fn run_trigger(
+    plugin_path: &Path,
+    name: &str,
+    arguments: &[String],
+    document: &str,
+    limit: Duration,
+) -> Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::process::CommandExt;
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    let mut command = Command::new("plugn");
+    let mut child = command
+        .args(["trigger", name])
+        .args(arguments)
+        .env("PLUGIN_PATH", plugin_path)
+        .env("PGBACKUP_EVENT", document)
+        .env_remove("DOKKU_APP_NAME")
+        .env_remove("DOKKU_APPS_FORCE_DELETE")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .context("Can't run plugn")?;
+    let said = child.stderr.take().map(|stderr| std::thread::spawn(move || listen(stderr)));
+    if let Some(mut stdin) = child.stdin.take() {
+        // A plugin that reads none of it is no failure; a document fits into the pipe.
+        let _ = stdin.write_all(document.as_bytes());
+    }
+    let until = std::time::Instant::now() + limit;
+    let status = loop {
+        if let Some(status) = child.try_wait().context("waiting for plugn")? {
+            break status;
+        }
+        if std::time::Instant::now() >= until {
+            if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            }
+            let _ = child.wait();
+            bail!("it took longer than {} seconds and was ended", limit.as_secs());
+        }
+        std::thread::sleep(WAIT);
+    };
+    if status.success() {
+        return Ok(());
+    }
+    // What a plugin has left running may hold its standard error for ever.
+    let words = said.filter(JoinHandle::is_finished).and_then(|said| said.join().ok()).unwrap_or_default().last;
+    let words: Vec<String> = words.iter().map(|line| line.trim_start_matches([' ', '!']).to_owned()).collect();
+    bail!(failure("it", status, &words))
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Inspected {

@@ -84,6 +84,15 @@ pub enum Event {
         /// Where it was.
         destination: String,
     },
+    /// Somebody could not be told of an event; what happened, happened all the same.
+    Untold {
+        /// Who, without secrets.
+        receiver: String,
+        /// Of what: `backup-failed`.
+        of: String,
+        /// Why.
+        error: String,
+    },
 }
 
 /// A backup that succeeded.

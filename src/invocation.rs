@@ -72,37 +72,42 @@ impl Invocation {
 /// Does what the process was called for.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut environment = Environment::of_process();
-    let mut service = None;
-    let done = match Invocation::of(arguments) {
+    match Invocation::of(arguments) {
         Invocation::Command(name, arguments) => match cli::parse(&name, &arguments, &environment) {
             Ok(cli) => {
-                service = arguments.first().and_then(|first| first.to_str()?.parse().ok());
+                let service = arguments.first().and_then(|first| first.to_str()?.parse().ok());
                 cli.switches.apply(&mut environment);
                 let context = context(environment);
-                listen(&context).and_then(|()| cli.command.run(&context)).map_err(|error| (context.ui, error))
+                let done = listen(&context).and_then(|()| cli.command.run(&context));
+                end(&context, done, service.as_ref())
             }
-            Err(error) => Err((Ui::of_process(environment.quiet, environment.trace), error)),
+            Err(error) => exit_code(&Ui::of_process(environment.quiet, environment.trace), error, None),
         },
         Invocation::Commands(arguments) => {
             let not_ours = ExitCode::from(environment.not_implemented_exit);
             let context = context(environment);
             match commands::help::answer(&arguments, &context) {
-                Ok(true) => return ExitCode::SUCCESS,
-                Ok(false) => return not_ours,
-                Err(error) => Err((context.ui, error)),
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) => not_ours,
+                Err(error) => exit_code(&context.ui, error, None),
             }
         }
         Invocation::Trigger(name, arguments) => {
             let context = context(environment);
-            listen(&context)
-                .and_then(|()| triggers::run(&name, &arguments, &context))
-                .map_err(|error| (context.ui, error))
+            let done = listen(&context).and_then(|()| triggers::run(&name, &arguments, &context));
+            end(&context, done, None)
         }
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err((ui, error)) => exit_code(&ui, error, service.as_ref()),
     }
+}
+
+/// Shows how it went; whoever is told of it has no say in that, so they come last.
+fn end(context: &Context, done: anyhow::Result<()>, service: Option<&ServiceName>) -> ExitCode {
+    let code = match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit_code(&context.ui, error, service),
+    };
+    commands::telling::finish(context);
+    code
 }
 
 fn context(environment: Environment) -> Context {

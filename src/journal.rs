@@ -76,6 +76,11 @@ impl Journal {
         Ok(Self { path: folder.join("restore.json") })
     }
 
+    /// The journal of a service to be looked at: nothing is made where there is none.
+    pub fn at(folder: &Path) -> Self {
+        Self { path: folder.join("restore.json") }
+    }
+
     /// Where it lies, for messages.
     pub fn path(&self) -> &Path {
         &self.path

@@ -23,7 +23,7 @@
 //! # Around it
 //!
 //! [`invocation`] is how Dokku calls us, [`cli`] reads arguments, [`settings`] and [`dokku`] know the host platform, [`lock`] and
-//! [`journal`] keep runs apart and remember what is under way, [`interrupt`] is Ctrl-C, [`error`] is what a user reads when
+//! [`journal`] keep runs apart and remember what is under way, [`notify`] tells others, [`interrupt`] is Ctrl-C, [`error`] is what a user reads when
 //! something fails, and [`ui`] is the only voice.
 
 pub mod docker;
@@ -43,9 +43,11 @@ pub mod verification;
 
 pub mod catalog;
 pub mod durable;
+pub mod health;
 pub mod history;
 pub mod journal;
 pub mod lock;
+pub mod notify;
 
 pub mod cli;
 pub mod commands;

@@ -13,6 +13,8 @@ use anyhow::Result;
 
 use crate::dokku::properties::{Properties, Subject};
 use crate::error::Failure;
+use crate::notify::endpoint::Webhooks;
+use crate::notify::{Healthcheck, NotifyOn, Webhook};
 use crate::secret::Secret;
 use crate::service::name::ServiceName;
 use crate::store::destination::Destination;
@@ -64,11 +66,25 @@ pub const PROPERTIES: &[Property] = &[
         check: checked::<Destination>,
     },
     Property {
+        name: "drill-max-age",
+        default: "",
+        values: "a duration such as 7d or 30d",
+        help: "Within which time a restore drill must have passed for pgbackup:status to be content",
+        check: checked::<Span>,
+    },
+    Property {
         name: "endpoint-url",
         default: "",
         values: "a URL such as https://minio.example.com:9000",
         help: "Address of an S3-compatible store other than AWS",
         check: checked::<EndpointUrl>,
+    },
+    Property {
+        name: "healthcheck-url",
+        default: "",
+        values: "a URL such as https://hc-ping.com/UUID, kuma+https://… for a push monitor of Uptime Kuma, or - to read it from standard input",
+        help: "Address that is told of each backup's start and end, for a watchman such as healthchecks.io that cries when none comes",
+        check: checked::<Healthcheck>,
     },
     Property {
         name: "keep-previous",
@@ -83,6 +99,20 @@ pub const PROPERTIES: &[Property] = &[
         values: "on or off",
         help: "Whether a restore puts the linked apps into maintenance mode (needs the maintenance plugin)",
         check: checked::<Switch>,
+    },
+    Property {
+        name: "metrics-file",
+        default: "",
+        values: "an absolute path such as /var/lib/node_exporter/textfile/pgbackup.prom or that folder",
+        help: "File that is written with metrics of all services after each run, for node_exporter (with --global only)",
+        check: absolute,
+    },
+    Property {
+        name: "notify-on",
+        default: "failed,suspicious,missed,recovered",
+        values: "started, succeeded, failed, suspicious, missed and recovered, or such as backup-succeeded, all or none",
+        help: "Which events webhooks are told of (plugins and the healthcheck are told of all)",
+        check: checked::<NotifyOn>,
     },
     Property {
         name: "part-concurrency",
@@ -105,12 +135,42 @@ pub const PROPERTIES: &[Property] = &[
         help: "Region of the bucket",
         check: checked::<Region>,
     },
+    Property {
+        name: "webhook-url",
+        default: "",
+        values: "one or several URLs with commas or blanks between them, slack+https://…, discord+https://…, teams+https://… or json+https://… where the host doesn't tell, or - to read them from standard input",
+        help: "Addresses that are told of events: those of Slack, Discord and Teams are known by their hosts, others get JSON",
+        check: checked::<Webhooks>,
+    },
 ];
 
 /// The properties that only `pgbackup:auth` writes.
 pub const ACCESS_KEY_ID: &str = "access-key-id";
 /// See [`ACCESS_KEY_ID`].
 pub const SECRET_ACCESS_KEY: &str = "secret-access-key";
+
+/// The properties that let in whoever knows them.
+const CONFIDENTIAL: [&str; 2] = ["healthcheck-url", "webhook-url"];
+
+/// Whether a property's value is a secret: it can be read from standard input, and is shown without what opens it.
+pub fn is_confidential(name: &str) -> bool {
+    CONFIDENTIAL.contains(&name)
+}
+
+/// A property's value as it may be shown.
+pub fn shown(name: &str, value: &str) -> String {
+    let shown = match name {
+        "webhook-url" => value.parse::<Webhooks>().map(|webhooks| webhooks.to_string()),
+        "healthcheck-url" => value.parse::<Healthcheck>().map(|healthcheck| healthcheck.to_string()),
+        _ => return value.to_owned(),
+    };
+    // A file edited by hand may hold anything.
+    shown.unwrap_or_else(|_| if value.is_empty() { String::new() } else { "***".to_owned() })
+}
+
+fn absolute(value: &str) -> Result<(), String> {
+    if value.starts_with('/') { Ok(()) } else { Err(format!("{value:?} is no absolute path")) }
+}
 
 fn checked<T: FromStr<Err: fmt::Display>>(value: &str) -> Result<(), String> {
     value.parse::<T>().map(drop).map_err(|error| error.to_string())
@@ -142,6 +202,14 @@ pub struct Settings {
     pub keep_previous: Duration,
     /// Whether a restore puts the linked apps into maintenance mode.
     pub maintenance: bool,
+    /// Within which time a drill must have passed.
+    pub drill_max_age: Option<Duration>,
+    /// Who is told of events.
+    pub webhooks: Vec<Webhook>,
+    /// Who is told of each backup's start and end.
+    pub healthcheck: Option<Healthcheck>,
+    /// Of what webhooks are told.
+    pub notify_on: NotifyOn,
 }
 
 impl Settings {
@@ -169,6 +237,10 @@ impl Settings {
             own_keys: OwnKeys::read(properties, subject)?,
             keep_previous: settings.get::<Span>("keep-previous")?.unwrap_or_default().0,
             maintenance: settings.get::<Switch>("maintenance")?.unwrap_or(Switch::On) == Switch::On,
+            drill_max_age: settings.get::<Span>("drill-max-age")?.map(|span| span.0),
+            webhooks: settings.get::<Webhooks>("webhook-url")?.unwrap_or_default().0,
+            healthcheck: settings.get("healthcheck-url")?,
+            notify_on: settings.get("notify-on")?.unwrap_or_default(),
         })
     }
 

@@ -40,6 +40,7 @@ pub struct Ui {
     shared: Arc<Shared>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "switches of a process and what it is connected to")]
 struct Shared {
     out: Mutex<Box<dyn Write + Send>>,
     err: Mutex<Box<dyn Write + Send>>,
@@ -49,6 +50,8 @@ struct Shared {
     trace: bool,
     /// Standard error is a terminal: bars can be drawn.
     draws: bool,
+    /// Standard output is a terminal: pictures made of letters can be shown.
+    screen: bool,
     /// Standard output belongs to data alone: the voice speaks on standard error.
     reserved: AtomicBool,
 }
@@ -63,7 +66,11 @@ impl Ui {
     /// The voice of a process.
     pub fn of_process(quiet: bool, trace: bool) -> Self {
         let draws = io::stderr().is_terminal() && !quiet;
-        Self::new(Box::new(io::stdout()), Box::new(io::stderr()), quiet, trace, draws)
+        let mut ui = Self::new(Box::new(io::stdout()), Box::new(io::stderr()), quiet, trace, draws);
+        if let Some(shared) = Arc::get_mut(&mut ui.shared) {
+            shared.screen = io::stdout().is_terminal();
+        }
+        ui
     }
 
     fn new(out: Box<dyn Write + Send>, err: Box<dyn Write + Send>, quiet: bool, trace: bool, draws: bool) -> Self {
@@ -74,6 +81,7 @@ impl Ui {
             quiet,
             trace,
             draws,
+            screen: false,
             reserved: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared) }
@@ -95,6 +103,11 @@ impl Ui {
     /// Whether `--quiet` was given.
     pub fn is_quiet(&self) -> bool {
         self.shared.quiet
+    }
+
+    /// Whether pictures made of letters have somebody to look at them.
+    pub fn shows_pictures(&self) -> bool {
+        self.shared.screen
     }
 
     /// A step begins: `-----> Dumping prod`.

@@ -134,7 +134,7 @@ fn the_version_has_one_value() {
 #[test]
 fn help_for_one_command() {
     let host = Host::new();
-    assert_snapshot!(host.run("help", &["set"]).seen(), @r#"
+    assert_snapshot!(host.run("help", &["set"]).seen(), @r"
     Usage: dokku pgbackup:set <service>|--global <property> [<value>]
 
     Set or clear a property of a service or of all
@@ -150,12 +150,17 @@ fn help_for_one_command() {
     Properties:
         auth              Whose keys open the store: own (pgbackup:auth), service (postgres:backup-auth), iam (instance role) or auto (the first that is there) (default: auto)
         destination       Where backups go
+        drill-max-age     Within which time a restore drill must have passed for pgbackup:status to be content
         endpoint-url      Address of an S3-compatible store other than AWS
+        healthcheck-url   Address that is told of each backup's start and end, for a watchman such as healthchecks.io that cries when none comes
         keep-previous     How long the database that a restore replaced stays for pgbackup:rollback (default: 48h)
         maintenance       Whether a restore puts the linked apps into maintenance mode (needs the maintenance plugin) (default: on)
+        metrics-file      File that is written with metrics of all services after each run, for node_exporter (with --global only)
+        notify-on         Which events webhooks are told of (plugins and the healthcheck are told of all) (default: failed,suspicious,missed,recovered)
         part-concurrency  How many parts are sent to the store at once (default: auto)
         path-style        Whether the bucket stands in the path (on) or in the host name (off); auto: on with an endpoint-url (default: auto)
         region            Region of the bucket
+        webhook-url       Addresses that are told of events: those of Slack, Discord and Teams are known by their hosts, others get JSON
 
     Examples:
 
@@ -171,7 +176,7 @@ fn help_for_one_command() {
 
         dokku pgbackup:set lollipop destination
     exit 0
-    "#);
+    ");
 }
 
 #[test]
@@ -277,7 +282,7 @@ fn set_stores_what_is_valid_and_nothing_else() {
     exit 2
     "#);
     assert_snapshot!(host.run("set", &["prod", "nosuch", "x"]).seen(), @r"
-     !     Invalid property specified, valid properties include: auth, destination, endpoint-url, keep-previous, maintenance, part-concurrency, path-style, region
+     !     Invalid property specified, valid properties include: auth, destination, drill-max-age, endpoint-url, healthcheck-url, keep-previous, maintenance, metrics-file, notify-on, part-concurrency, path-style, region, webhook-url
     exit 2
     ");
     assert_eq!(host.run("set", &["ghost", "region", "x"]).code, 1);
@@ -401,4 +406,97 @@ fn the_readme_has_the_commands_as_they_are() {
     } else {
         assert!(text == fresh, "README.md is stale: UPDATE_README=1 cargo test the_readme_has writes it anew");
     }
+}
+
+#[test]
+fn addresses_of_webhooks_are_secrets() {
+    let host = Host::new();
+    host.service("prod", "");
+    let url = "https://hooks.slack.com/services/T0/B0/verysecret";
+    let set = host.run("set", &["prod", "webhook-url", url]);
+    assert_eq!(set.seen(), "=====> Setting webhook-url to slack+https://hooks.slack.com/***\nexit 0");
+    let mode = fs::metadata(host.property("prod", "webhook-url")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let words = ["pgbackup:set", "prod", "healthcheck-url", "-"].map(str::to_owned);
+    let read = host.call("subcommands/set", &words, &[], "https://hc-ping.com/verysecret\n");
+    assert_eq!(read.seen(), "=====> Setting healthcheck-url to https://hc-ping.com/***\nexit 0");
+    let stored = fs::read_to_string(host.property("prod", "healthcheck-url")).unwrap();
+    assert_eq!(stored, "https://hc-ping.com/verysecret");
+    let report = host.run("report", &["prod"]);
+    assert!(
+        report.out.contains("slack+https://hooks.slack.com/***") && !report.out.contains("verysecret"),
+        "{}",
+        report.out
+    );
+    let bad = host.run("set", &["prod", "webhook-url", "hooks.slack.com/verysecret"]);
+    assert!(bad.code == 2 && !bad.seen().contains("verysecret"), "{}", bad.seen());
+    assert_eq!(host.run("set", &["prod", "metrics-file", "/tmp/x.prom"]).code, 2);
+}
+
+#[test]
+fn status_shows_services_without_any_backup_too() {
+    let host = Host::new();
+    host.service("prod", "");
+    host.service("testapp", "");
+    host.run("set", &["prod", "destination", "s3://bucket"]);
+    assert!(host.run("notify:test", &["prod"]).err.starts_with(" !     Nobody is told of events of prod\n"));
+    assert_snapshot!(host.run("status", &[]).seen(), @r"
+    =====> 2 services: all to look at
+    service  state           age  last-backup  size  trend  rows  failed  drill  now
+    prod     NEVER             -  -               -  -         -       0  -      -
+    testapp  NO-DESTINATION    -  -               -  -         -       0  -      -
+     !     prod: there is no backup made on this host
+     !     testapp: no destination is set: it is not backed up
+     !     testapp: there is no backup made on this host
+     !     Not all is well with prod, testapp
+    exit 1
+    ");
+    assert_snapshot!(host.run("status", &["prod", "--max-age", "26"]).seen(), @r#"
+     !     "26" is not a duration, which looks like 90m, 48h or 7d
+     !     Usage: dokku pgbackup:status [<service>] [--max-age AGE] [--remote] [--format FORMAT]
+     !     More on it with: dokku pgbackup:help status
+    exit 2
+    "#);
+    let metrics = host.run("status", &["--format", "openmetrics"]);
+    assert_eq!(metrics.code, 1);
+    check_openmetrics(&metrics.out);
+    assert!(
+        metrics.out.contains("pgbackup_problem{service=\"testapp\",problem=\"no-destination\"} 1\n"),
+        "{}",
+        metrics.out
+    );
+    let nobody = Host::new();
+    assert_snapshot!(nobody.run("status", &[]).seen(), @r"
+     !     There are no postgres services
+    exit 0
+    ");
+}
+
+/// The rules of OpenMetrics that promtool holds: types first, units as suffixes, no name twice, an end.
+fn check_openmetrics(text: &str) {
+    let mut families: Vec<&str> = Vec::new();
+    let mut series: Vec<&str> = Vec::new();
+    let (body, rest) = text.split_once("# EOF\n").expect("the text has an end");
+    assert_eq!(rest, "");
+    for line in body.lines() {
+        if let Some(of) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = of.split_once(' ').unwrap();
+            assert_eq!(kind, "gauge");
+            assert!(!families.contains(&name), "{name} stands there twice");
+            families.push(name);
+        } else if let Some(of) = line.strip_prefix("# UNIT ") {
+            let (name, unit) = of.split_once(' ').unwrap();
+            assert_eq!(families.last(), Some(&name));
+            assert!(name.ends_with(&format!("_{unit}")), "{line}");
+        } else if let Some(of) = line.strip_prefix("# HELP ") {
+            assert_eq!(families.last(), of.split(' ').next().as_ref());
+        } else {
+            let (sample, value) = line.rsplit_once(' ').unwrap();
+            value.parse::<f64>().unwrap();
+            assert_eq!(families.last(), sample.split('{').next().as_ref(), "{line}");
+            assert!(!series.contains(&sample), "{sample} stands there twice");
+            series.push(sample);
+        }
+    }
+    assert!(!families.is_empty());
 }

@@ -15,5 +15,6 @@ mod install;
 mod layers;
 mod restore;
 mod store;
+mod told;
 mod traffic;
 mod verify;

@@ -15,13 +15,15 @@ use crate::archive::pack::{Options, Packer};
 use crate::archive::{GLOBALS, HEAD_BYTES, MANIFEST, Transfer};
 use crate::commands::context::Context;
 use crate::commands::recovery;
+use crate::commands::telling::{self, Telling};
 use crate::commands::upload::NotedUpload;
 use crate::database::snapshot::Snapshot;
 use crate::database::{APPLICATION, description, dump, fingerprint, session, words};
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 use crate::history::{BackupRecord, Entry, Event, History};
 use crate::lock::Lock;
 use crate::manifest::{self, DatabaseDescription, FORMAT, Manifest, Object, Server};
+use crate::notify::{Notice, Outcome, Work};
 use crate::service::name::ServiceName;
 use crate::service::{RunningService, Service};
 use crate::store::key::BackupKey;
@@ -83,20 +85,44 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
 
 fn one(context: &Context, name: &ServiceName, label: Option<&str>) -> Result<()> {
     let service = Service::find(&context.environment.lib_root, name)?;
-    let lock = Lock::take(&context.environment.data_folder(), name, "backup", Duration::ZERO)?;
-    let store = context.store(&service)?;
-    let running = service.running(&context.docker)?;
-    recovery::settle(context, &running, &lock)?;
+    let (lock, running, store) = prepare(context, &service).map_err(|error| could_not_begin(context, name, error))?;
     let manifest = take(context, &running, &lock, store.as_ref(), Occasion { label, safety: false })?;
     let key = manifest.key.to_string();
     context.ui.outcome(format!("Backup of {name} saved as {key}"), &key);
     Ok(())
 }
 
+/// The service locked for us, its container and the store.
+fn prepare(context: &Context, service: &Service) -> Result<(Lock, RunningService, Box<dyn Store>)> {
+    let lock = Lock::take(&context.environment.data_folder(), &service.name, "backup", Duration::ZERO)?;
+    let store = context.store(service)?;
+    let running = service.running(&context.docker)?;
+    recovery::settle(context, &running, &lock)?;
+    Ok((lock, running, store))
+}
+
+/// A backup that could not even begin (the service is stopped, no destination is set) is one that failed: whoever waits for it must hear
+/// of it. That another run has the service is no failure of this one.
+fn could_not_begin(context: &Context, name: &ServiceName, error: anyhow::Error) -> anyhow::Error {
+    let failure = Failure::from_error(error);
+    if failure.kind != Kind::Busy {
+        let settings = context.settings(name).ok();
+        let destination = settings.and_then(|settings| settings.destination).map(|destination| destination.to_string());
+        let event =
+            Event::BackupFailed { destination: destination.clone().unwrap_or_default(), error: failure.to_string() };
+        let history = History::of(&context.environment.data_folder().join(name.as_str()));
+        if let Err(error) = history.append(&Entry::now(event, None)) {
+            context.ui.warn(format!("The failure can't be written into the history: {error:#}"));
+        }
+        Telling::begin(context, Work::Backup, name).failed(&failure, None, destination);
+    }
+    failure.into()
+}
+
 fn all(context: &Context, label: Option<&str>) -> Result<()> {
     let mut failed = Vec::new();
     let mut taken = 0;
-    for name in Service::all(&context.environment.lib_root)? {
+    for name in context.visible_services()? {
         if context.settings(&name)?.destination.is_none() {
             context.ui.warn(format!("{name} has no destination and is not backed up"));
             context.ui.warn(format!("Set it: dokku pgbackup:set {name} destination s3://BUCKET"));
@@ -144,6 +170,12 @@ pub fn take(
     let history = History::of(&context.environment.data_folder().join(name.as_str()));
     let began = Instant::now();
     context.ui.step(format!("Backing up {name} to {}", store.describe()));
+    let telling = if occasion.safety {
+        Telling::aside(context, Work::Backup, name)
+    } else {
+        Telling::begin(context, Work::Backup, name)
+    };
+    let had_failed = telling::backup_had_failed(&history.read().unwrap_or_default());
     let result = pipeline(context, service, store, occasion, &history);
     let seconds = Some(began.elapsed().as_secs_f64());
     match result {
@@ -160,6 +192,7 @@ pub fn take(
             if let Err(error) = history.append(&Entry::now(Event::Backup(Box::new(record)), seconds)) {
                 context.ui.warn(format!("The backup is saved, but not in the history of this host: {error:#}"));
             }
+            tell_success(&telling, &manifest, bytes, &store.describe(), had_failed);
             Ok(manifest)
         }
         Err(error) => {
@@ -168,8 +201,28 @@ pub fn take(
             if let Err(error) = history.append(&Entry::now(event, seconds)) {
                 context.ui.warn(format!("The failure can't be written into the history: {error:#}"));
             }
+            telling.failed(&failure, None, Some(store.describe()));
             Err(failure.into())
         }
+    }
+}
+
+fn tell_success(telling: &Telling, manifest: &Manifest, bytes: u64, destination: &str, had_failed: bool) {
+    let name = &manifest.service;
+    let (tables, rows) = (manifest.fingerprint.tables.len() as u64, manifest.fingerprint.rows());
+    let of = |outcome, message| Notice {
+        key: Some(manifest.key.to_string()),
+        destination: Some(destination.to_owned()),
+        bytes: Some(bytes),
+        tables: Some(tables),
+        rows: Some(rows),
+        ..telling.notice(outcome, message)
+    };
+    let saved =
+        format!("{} ({}, {}, {})", manifest.key, human::size(bytes), count(tables, "table"), count(rows, "row"));
+    telling.tell(&of(Outcome::Succeeded, format!("Backup of {name} saved as {saved}")));
+    if had_failed {
+        telling.tell(&of(Outcome::Recovered, format!("Backups of {name} work again: saved as {saved}")));
     }
 }
 

@@ -1,12 +1,17 @@
 //! What every command is handed: the environment, docker, the voice, the clock. Passed, never global.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use anyhow::Result;
 use jiff::Timestamp;
 
-use crate::docker::Docker;
+use crate::commands::telling;
+use crate::docker::{Docker, trigger_output};
 use crate::dokku::environment::Environment;
 use crate::dokku::properties::{Properties, Subject};
 use crate::error::Failure;
+use crate::notify::Messenger;
 use crate::service::Service;
 use crate::service::credentials::BackupAuth;
 use crate::service::name::ServiceName;
@@ -26,6 +31,10 @@ pub struct Context {
     pub docker: Docker,
     /// The voice.
     pub ui: Ui,
+    /// Who carries news to others.
+    pub messenger: Messenger,
+    /// Something was done that changes how a service's backups are.
+    pub has_run: Arc<AtomicBool>,
     clock: fn() -> Timestamp,
 }
 
@@ -33,7 +42,14 @@ impl Context {
     /// The world of this process.
     pub fn new(environment: Environment, ui: Ui) -> Self {
         let docker = Docker::new(&environment.docker_bin);
-        Self { environment, docker, ui, clock: Timestamp::now }
+        Self {
+            environment,
+            docker,
+            ui,
+            messenger: Messenger::default(),
+            has_run: Arc::default(),
+            clock: Timestamp::now,
+        }
     }
 
     /// The same world at another time, for tests.
@@ -87,6 +103,23 @@ impl Context {
             Keys::Service(keys) => format!("those of postgres:backup-auth ({})", keys.access_key),
             Keys::Chain => "those of the host (environment, profile or instance role)".to_owned(),
         })
+    }
+
+    /// The services of this host that the caller may see: a plugin that answers Dokku's trigger `user-auth-service` decides.
+    ///
+    /// # Errors
+    /// When the services can't be listed, or that plugin fails.
+    pub fn visible_services(&self) -> Result<Vec<ServiceName>> {
+        let all = Service::all(&self.environment.lib_root)?;
+        let environment = &self.environment;
+        if all.is_empty() || !telling::is_answered(&environment.plugin_enabled_path, "user-auth-service") {
+            return Ok(all);
+        }
+        let mut words = vec![environment.ssh_user.as_str(), &environment.ssh_name, "postgres"];
+        words.extend(all.iter().map(ServiceName::as_str));
+        let allowed = trigger_output(&environment.plugin_path, "user-auth-service", &words)?;
+        let allowed: Vec<&str> = allowed.split_whitespace().collect();
+        Ok(all.into_iter().filter(|name| allowed.contains(&name.as_str())).collect())
     }
 
     /// Refuses a subject that doesn't exist.

@@ -10,7 +10,6 @@ use crate::commands::Context;
 use crate::commands::arguments::Output;
 use crate::dokku::properties::Subject;
 use crate::error::Failure;
-use crate::service::Service;
 use crate::settings::{self, PROPERTIES};
 
 /// Dokku's width of a report's first column.
@@ -109,7 +108,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         context.require(subject)?;
         return report(context, subject, asked, args.output.is_json());
     }
-    let services = Service::all(&context.environment.lib_root)?;
+    let services = context.visible_services()?;
     if services.is_empty() {
         context.ui.warn("There are no postgres services");
     }
@@ -152,11 +151,12 @@ fn values(context: &Context, subject: &Subject) -> Result<BTreeMap<String, Strin
         let default = settings::property(name).map_or("", |property| property.default);
         let own = if *subject == Subject::Global { None } else { properties.get(subject, name)? };
         let global = properties.get(&Subject::Global, name)?;
-        let computed = own.as_ref().or(global.as_ref()).map_or(default, String::as_str).to_owned();
-        values.insert(format!("--pgbackup-computed-{name}"), computed);
-        values.insert(format!("--pgbackup-global-{name}"), global.unwrap_or_default());
+        let computed = own.as_ref().or(global.as_ref()).map_or(default, String::as_str);
+        let shown = |value: &str| settings::shown(name, value);
+        values.insert(format!("--pgbackup-computed-{name}"), shown(computed));
+        values.insert(format!("--pgbackup-global-{name}"), shown(global.as_deref().unwrap_or_default()));
         if *subject != Subject::Global {
-            values.insert(format!("--pgbackup-{name}"), own.unwrap_or_default());
+            values.insert(format!("--pgbackup-{name}"), shown(own.as_deref().unwrap_or_default()));
         }
     }
     Ok(values)

@@ -19,11 +19,13 @@ use crate::commands::arguments::Confirmation;
 use crate::commands::backup;
 use crate::commands::context::Context;
 use crate::commands::recovery;
+use crate::commands::telling::Telling;
 use crate::database::session;
 use crate::database::staging::Purpose;
 use crate::error::Failure;
 use crate::history::{Entry, Event, History, RestoreRecord};
 use crate::lock::Lock;
+use crate::notify::{Notice, Outcome, Work};
 use crate::service::name::ServiceName;
 use crate::service::{RunningService, Service};
 use crate::settings::Settings;
@@ -119,8 +121,9 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     }
     let began = Instant::now();
     let name = source.describe();
+    let telling = Telling::begin(context, Work::Restore, target);
     let outcome = restore(args, context, source, &running, &lock, &settings);
-    remember(context, &running, &name, began, outcome)
+    remember(context, &running, &name, began, outcome, &telling)
 }
 
 /// The pipeline. What it returns belongs in the history; a staged restore has not happened yet.
@@ -198,14 +201,27 @@ fn remember(
     source: &str,
     began: Instant,
     outcome: Result<Option<RestoreRecord>>,
+    telling: &Telling,
 ) -> Result<()> {
     recovery::journal(context, running)?.clear()?;
+    let target = &running.service.name;
+    let of = |outcome, message| Notice { key: Some(source.to_owned()), ..telling.notice(outcome, message) };
     let (event, result) = match outcome {
-        Ok(None) => return Ok(()),
-        Ok(Some(record)) => (Event::Restore(record), Ok(())),
+        Ok(None) => {
+            telling.tell(&of(
+                Outcome::Succeeded,
+                format!("A restore of {target} from {source} is staged and waits for a decision"),
+            ));
+            return Ok(());
+        }
+        Ok(Some(record)) => {
+            telling.tell(&of(Outcome::Succeeded, format!("{target} is restored from {source}")));
+            (Event::Restore(record), Ok(()))
+        }
         Err(error) => {
             // After the swap nothing fails any more.
             let failure = Failure::from_error(error).hint("The live database was not touched");
+            telling.failed(&failure, Some(source), None);
             (Event::RestoreFailed { source: source.to_owned(), error: failure.to_string() }, Err(failure))
         }
     };

@@ -8,9 +8,11 @@ use crate::commands::arguments::Confirmation;
 use crate::commands::context::Context;
 use crate::commands::recovery;
 use crate::commands::restore::swap_in::{self, Incoming};
+use crate::commands::telling::Telling;
 use crate::error::Failure;
 use crate::history::{Entry, Event, History, RestoreRecord};
 use crate::lock::Lock;
+use crate::notify::{Notice, Outcome, Work};
 use crate::service::Service;
 use crate::service::name::ServiceName;
 
@@ -52,7 +54,17 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let key = staged.marker.key;
     context.confirm(&format!("This replaces the database of {name} with the staged restore of {key}"), name)?;
     let incoming = Incoming { database: staged.name, comment: staged.marker.comment, key: key.clone() };
-    let swapped = swap_in::swap(context, &running, &lock, &context.settings(name)?, incoming, !args.no_maintenance)?;
+    let telling = Telling::begin(context, Work::Restore, name);
+    let swapped = context
+        .settings(name)
+        .and_then(|settings| swap_in::swap(context, &running, &lock, &settings, incoming, !args.no_maintenance))
+        .map_err(|error| {
+            let failure = Failure::from_error(error);
+            telling.failed(&failure, Some(&key), None);
+            failure
+        })?;
+    let message = format!("{name} is restored from {key}");
+    telling.tell(&Notice { key: Some(key.clone()), ..telling.notice(Outcome::Succeeded, message) });
     swapped.tell(context, &format!("{name} is restored from {key}"));
     let record = RestoreRecord { source: key, safety_backup: None, previous: swapped.previous, matched: None };
     let history = History::of(&context.environment.data_folder().join(name.as_str()));

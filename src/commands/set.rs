@@ -69,7 +69,19 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         ))
         .into());
     };
+    if name == "metrics-file" && *subject != Subject::Global {
+        return Err(Failure::usage("The metrics of all services go into one file")
+            .hint(format!("Type: dokku pgbackup:set --global {name} {value}"))
+            .into());
+    }
     let properties = context.properties();
+    let read;
+    let value = if value == "-" && settings::is_confidential(name) {
+        read = context.ui.secret(name)?;
+        read.reveal().trim()
+    } else {
+        value
+    };
     if value.is_empty() {
         context.ui.header(format!("Unsetting {name}"));
         properties.unset(subject, name)?;
@@ -79,6 +91,6 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     property.check(value).map_err(|error| {
         Failure::usage(format!("Invalid value for {name}: {error}")).hint(format!("{name} takes {}", property.values))
     })?;
-    context.ui.header(format!("Setting {name} to {value}"));
+    context.ui.header(format!("Setting {name} to {}", settings::shown(name, value)));
     properties.set(subject, name, value)
 }

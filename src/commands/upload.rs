@@ -5,7 +5,7 @@
 //! that key's upload and no other, so a second host that saves into the same place is never disturbed.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Result, anyhow};
@@ -128,6 +128,12 @@ pub fn sweep(context: &Context, service: &RunningService) {
 fn take_back(context: &Context, service: &RunningService, note: &Note) -> Result<u64> {
     let store = context.store_at(&note.destination.parse()?, &service.service)?;
     Ok(store.take_back(&note.key.to_string())?)
+}
+
+/// The key of an upload that is noted in a service's folder: it goes on, or was interrupted.
+pub fn noted(folder: &Path) -> Option<BackupKey> {
+    let text = durable::read(&folder.join("upload.json")).ok()??;
+    Some(serde_json::from_slice::<Note>(&text).ok()?.key)
 }
 
 fn path(context: &Context, service: &RunningService) -> PathBuf {

@@ -12,16 +12,18 @@ use crate::commands::arguments::Output;
 use crate::commands::context::Context;
 use crate::commands::recovery;
 use crate::commands::restore::{plan, source, staged};
+use crate::commands::telling::{self, Telling};
 use crate::custom_format::FormatError;
 use crate::database::staging::Purpose;
 use crate::error::{Failure, Kind};
 use crate::history::{Depth, Entry, Event, History, VerificationRecord};
 use crate::lock::Lock;
+use crate::notify::{Notice, Outcome, Work};
 use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::ui::comparison::show_verification;
 use crate::ui::human;
-use crate::verification::Verification;
+use crate::verification::{Difference, Verification};
 
 /// Prove that a backup restores
 ///
@@ -82,6 +84,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
 
     let began = Instant::now();
     let backup = source.describe();
+    let telling = Telling::begin(context, Work::Verify, name);
     let result = source.open(context).and_then(|fetched| {
         let staged = staged::load(context, &running, Purpose::Drill, fetched, None)?;
         context.ui.step("Comparing with what was saved");
@@ -90,6 +93,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         Ok(verification)
     });
     let seconds = began.elapsed().as_secs_f64();
+    tell(context, &telling, name, &backup, &result);
     remember(context, name, &backup, seconds, &result);
     let verification = result?;
     if args.output.is_json() {
@@ -112,6 +116,41 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// Tells how it went: a drill that could not be run at all proves nothing, which is news too.
+fn tell(context: &Context, telling: &Telling, name: &ServiceName, backup: &str, result: &Result<Verification>) {
+    let history = History::of(&context.environment.data_folder().join(name.as_str()));
+    let of = |outcome, message: String| Notice { key: Some(backup.to_owned()), ..telling.notice(outcome, message) };
+    let verification = match result {
+        Ok(verification) => verification,
+        Err(error) => {
+            let error = format!("{error:#}");
+            let message = format!("Drill of {name} with {backup} failed: {error}");
+            return telling.tell(&Notice { error: Some(error), ..of(Outcome::Failed, message) });
+        }
+    };
+    let counted = |notice| Notice {
+        tables: Some(verification.tables.len() as u64),
+        rows: Some(verification.rows()),
+        details: verification.differences.iter().map(in_words).collect(),
+        ..notice
+    };
+    if !verification.passed() {
+        let message = format!("{backup} does not restore to what was saved");
+        return telling.tell(&counted(Notice { error: Some(message.clone()), ..of(Outcome::Failed, message) }));
+    }
+    telling.tell(&counted(of(Outcome::Succeeded, format!("{backup} restores to what was saved"))));
+    if telling::drill_had_failed(&history.read().unwrap_or_default()) {
+        telling.tell(&counted(of(
+            Outcome::Recovered,
+            format!("Drills of {name} pass again: {backup} restores to what was saved"),
+        )));
+    }
+}
+
+fn in_words(difference: &Difference) -> String {
+    format!("{}: {} expected, {} found", difference.what, difference.expected, difference.found)
+}
+
 /// What is wrong with the backup itself.
 fn damage(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
@@ -124,12 +163,7 @@ fn damage(error: &anyhow::Error) -> Option<String> {
 fn remember(context: &Context, name: &ServiceName, backup: &str, seconds: f64, result: &Result<Verification>) {
     let Ok(key) = backup.parse() else { return };
     let (good, differences) = match result {
-        Ok(verification) => {
-            let text = |difference: &crate::verification::Difference| {
-                format!("{}: {} expected, {} found", difference.what, difference.expected, difference.found)
-            };
-            (verification.passed(), verification.differences.iter().take(10).map(text).collect())
-        }
+        Ok(verification) => (verification.passed(), verification.differences.iter().take(10).map(in_words).collect()),
         // That it could not be tried (no container, no disk, no connection) says nothing about the backup; that it is damaged does.
         Err(error) => match damage(error) {
             Some(damage) => (false, vec![damage]),

@@ -12,6 +12,7 @@ const NOT_IMPLEMENTED: u8 = 10;
 
 /// What Dokku tells a plugin.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "switches, each one variable")]
 pub struct Environment {
     /// `DOKKU_ROOT`: home of user dokku, one folder per app.
     pub dokku_root: PathBuf,
@@ -47,6 +48,9 @@ pub struct Environment {
     pub not_implemented_exit: u8,
     /// `DOKKU_LOGS_DIR`: where cron's output goes.
     pub logs_folder: PathBuf,
+    /// `PGBACKUP_EVENT` is set: a plugin that was told of an event of ours calls us. It is not told of what comes of that, or two of
+    /// them could go round in circles.
+    pub in_event: bool,
 }
 
 impl Environment {
@@ -82,6 +86,7 @@ impl Environment {
                 .and_then(|code| code.parse().ok())
                 .unwrap_or(NOT_IMPLEMENTED),
             logs_folder: path("DOKKU_LOGS_DIR", "/var/log/dokku".into()),
+            in_event: get("PGBACKUP_EVENT").is_some(),
             lib_root,
             plugin_path,
         }

@@ -45,6 +45,28 @@ pub fn age(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// Numbers as a picture one line high, the smallest at the bottom: `▁▂▂▃█`.
+pub fn sparkline(numbers: &[u64]) -> String {
+    const STEPS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let (Some(least), Some(most)) = (numbers.iter().min(), numbers.iter().max()) else { return String::new() };
+    let range = u128::from(most - least);
+    let step = |number: &u64| {
+        let above = u128::from(number - least) * (STEPS.len() as u128 - 1);
+        let index = usize::try_from(above.checked_div(range).unwrap_or(3)).unwrap_or_default();
+        STEPS.get(index).copied().unwrap_or('█')
+    };
+    numbers.iter().map(step).collect()
+}
+
+/// How a number has changed: `+12%`, `-100%`, `+0%`.
+pub fn change(from: u64, to: u64) -> String {
+    let (from, to) = (i128::from(from), i128::from(to));
+    if from == 0 {
+        return if to == 0 { "+0%".to_owned() } else { "new".to_owned() };
+    }
+    format!("{:+}%", (to - from) * 100 / from)
+}
+
 /// An instant, in UTC, to the second: `2026-11-23T14:00:04Z`.
 pub fn time(instant: Timestamp) -> String {
     instant.round(Unit::Second).unwrap_or(instant).to_string()
@@ -87,6 +109,15 @@ mod tests {
         ] {
             assert_eq!(age(then.parse().unwrap(), now), text);
         }
+    }
+
+    #[test]
+    fn pictures_and_changes() {
+        assert_eq!(sparkline(&[1, 2, 3, 8]), "▁▂▃█");
+        assert_eq!(sparkline(&[5, 5]), "▄▄");
+        assert_eq!(sparkline(&[0, u64::MAX]), "▁█");
+        assert_eq!(sparkline(&[]), "");
+        assert_eq!([change(562, 0), change(100, 112), change(0, 0), change(0, 1)], ["-100%", "+12%", "+0%", "new"]);
     }
 
     #[test]

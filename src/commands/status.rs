@@ -1,0 +1,343 @@
+//! `status`: all services on one page, from this host's memory, with an exit code that monitoring can use.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::commands::backups;
+use crate::commands::context::Context;
+use crate::commands::metrics;
+use crate::commands::upload;
+use crate::error::Failure;
+use crate::health::{Health, Problem, Wanted};
+use crate::history::History;
+use crate::journal::Journal;
+use crate::lock::{Lock, Owner};
+use crate::service::Service;
+use crate::service::name::ServiceName;
+use crate::settings::Span;
+use crate::text::count;
+use crate::ui::{Column, Table, human};
+
+/// A day and some leeway: what a nightly backup keeps to.
+pub const MAX_AGE: Duration = Duration::from_hours(26);
+
+/// Show how the backups of all services are
+///
+/// The last good backup of each service and how old it is; how size and rows have changed; the last drill; what is running or was
+/// interrupted; until when a restore can be undone. All of it comes from the memory of this host: nothing is asked of the store unless
+/// --remote is given. Exit code 1 says that something is late or has failed; services without any backup count as late.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "[<service>] [--max-age AGE] [--remote] [--format FORMAT]",
+    after_help = "Show all services
+
+    dokku pgbackup:status
+
+Check lollipop from a monitoring system
+
+    dokku --quiet pgbackup:status lollipop --max-age 26h
+
+Hand it to Prometheus
+
+    dokku pgbackup:status --format openmetrics"
+)]
+pub struct Args {
+    /// The service; all services when left out
+    #[arg(value_name = "service")]
+    pub service: Option<ServiceName>,
+    /// How old the last good backup may be
+    #[arg(long, value_name = "AGE", default_value = "26h")]
+    pub max_age: Span,
+    /// Look into the store too and say what is gone from there
+    #[arg(long)]
+    pub remote: bool,
+    /// Form of the output: stdout or json or openmetrics
+    #[arg(long, value_name = "FORMAT", default_value = "stdout", hide_default_value = true)]
+    pub format: Format,
+}
+
+/// The form of what is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Stdout,
+    /// For programs: see docs/json-output.md.
+    Json,
+    /// For Prometheus and its kin: see docs/monitoring.md.
+    Openmetrics,
+}
+
+/// A service's state; `--format json` prints an array of these.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// The service.
+    pub service: ServiceName,
+    /// `ok`, or `problem`.
+    pub state: &'static str,
+    /// Where its backups go.
+    pub destination: Option<String>,
+    /// What the history says.
+    #[serde(flatten)]
+    pub health: Health,
+    /// Which run has it now.
+    pub running: Option<Running>,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+}
+
+/// A run that goes on.
+#[derive(Debug, Serialize)]
+pub struct Running {
+    /// The command.
+    pub doing: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// Shows it.
+///
+/// # Errors
+/// When something is late or has failed, or there is no such service.
+pub fn run(args: &Args, context: &Context) -> Result<()> {
+    if args.format != Format::Stdout {
+        context.ui.reserve_output();
+    }
+    let names = match &args.service {
+        Some(name) => vec![Service::find(&context.environment.lib_root, name)?.name],
+        None => context.visible_services()?,
+    };
+    let mut all = Vec::new();
+    for name in &names {
+        crate::interrupt::check()?;
+        all.push(of(context, name, args.max_age.0, args.remote)?);
+    }
+    match args.format {
+        Format::Json => context.ui.json(&all)?,
+        Format::Openmetrics => metrics::text(&all, context.now()).lines().try_for_each(|line| context.ui.line(line))?,
+        Format::Stdout => match (&args.service, all.as_slice()) {
+            (Some(_), [one]) => page(context, one)?,
+            _ => overview(context, &all)?,
+        },
+    }
+    let wrong: Vec<&str> = all.iter().filter(|one| !one.problems.is_empty()).map(|one| one.service.as_str()).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    // The problems themselves are on the page; programs have them in their data.
+    if args.format == Format::Stdout {
+        for one in all.iter().filter(|_| args.service.is_none()) {
+            for problem in &one.problems {
+                context.ui.warn(format!("{}: {}", one.service, problem.message));
+            }
+        }
+    }
+    Err(Failure::failed(format!("Not all is well with {}", wrong.join(", "))).into())
+}
+
+/// The state of one service.
+///
+/// # Errors
+/// When its files can't be read.
+pub fn of(context: &Context, name: &ServiceName, max_age: Duration, remote: bool) -> Result<Status> {
+    let settings = context.settings(name)?;
+    let folder = context.environment.data_folder().join(name.as_str());
+    let now = context.now();
+    let wanted = Wanted { max_age, drill_max_age: settings.drill_max_age, keep_previous: settings.keep_previous };
+    let health = Health::of(&History::of(&folder).read()?, &wanted, now);
+    let mut problems = Vec::new();
+    if settings.destination.is_none() {
+        problems.push(Problem::new("no-destination", "no destination is set: it is not backed up"));
+    }
+    problems.extend(health.problems(&wanted, now));
+    let running = Lock::owner(&context.environment.data_folder(), name);
+    if running.is_none() {
+        problems.extend(interrupted(context, name));
+    }
+    if remote && settings.destination.is_some() {
+        problems.extend(gone(context, name));
+    }
+    let running = running.map(|Owner { doing, since, pid, .. }| Running { doing, since, pid });
+    Ok(Status {
+        service: name.clone(),
+        state: if problems.is_empty() { "ok" } else { "problem" },
+        destination: settings.destination.map(|destination| destination.to_string()),
+        health,
+        running,
+        problems,
+    })
+}
+
+/// What an earlier run has left; the next one puts it right.
+fn interrupted(context: &Context, name: &ServiceName) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let folder = context.environment.data_folder().join(name.as_str());
+    match Journal::at(&folder).read() {
+        Ok(Some(state)) if state.interrupted() => {
+            let apps = if state.lift_maintenance.is_empty() {
+                String::new()
+            } else {
+                format!(", with {} in maintenance", state.lift_maintenance.join(", "))
+            };
+            let message =
+                format!("a restore from {} was interrupted{apps}: the next run puts that right", state.source);
+            problems.push(Problem::new("interrupted", message));
+        }
+        Ok(_) => {}
+        Err(error) => problems.push(Problem::new("interrupted", error.to_string())),
+    }
+    if let Some(key) = upload::noted(&folder) {
+        let message = format!("the upload of {key} was interrupted: the next backup takes back what it has left");
+        problems.push(Problem::new("interrupted", message));
+    }
+    problems
+}
+
+/// Backups of this host that the store has no more. A store that can't be listed is a problem of its own.
+fn gone(context: &Context, name: &ServiceName) -> Vec<Problem> {
+    let found = Service::find(&context.environment.lib_root, name)
+        .map_err(anyhow::Error::from)
+        .and_then(|service| context.store(&service))
+        .and_then(|store| backups::catalog(name, store.as_ref(), context));
+    match found {
+        Err(error) => vec![Problem::new("store", Failure::from_error(error).to_string())],
+        Ok(catalog) => {
+            let mut problems = Vec::new();
+            if let Some(reason) = &catalog.not_listed {
+                problems.push(Problem::new("store", format!("the store can't be listed: {reason}")));
+            }
+            if let Some(key) = catalog.gone.first() {
+                let gone = count(catalog.gone.len() as u64, "backup");
+                problems.push(Problem::new("gone", format!("{gone} made here can't be found in the store: {key}")));
+            }
+            problems
+        }
+    }
+}
+
+fn overview(context: &Context, all: &[Status]) -> Result<()> {
+    let ui = &context.ui;
+    if all.is_empty() {
+        ui.warn("There are no postgres services");
+        return Ok(());
+    }
+    let wrong = all.iter().filter(|one| !one.problems.is_empty()).count() as u64;
+    let services = count(all.len() as u64, "service");
+    ui.header(if wrong == 0 {
+        format!("{services}: all is well")
+    } else {
+        format!(
+            "{services}: {} to look at",
+            if wrong == all.len() as u64 { "all".to_owned() } else { wrong.to_string() }
+        )
+    });
+    let now = context.now();
+    let mut table = Table::new(&[
+        Column::left("service"),
+        Column::left("state"),
+        Column::right("age"),
+        Column::left("last-backup"),
+        Column::right("size"),
+        Column::left("trend"),
+        Column::right("rows"),
+        Column::right("failed"),
+        Column::left("drill"),
+        Column::left("now"),
+    ]);
+    for one in all {
+        let last = one.health.last_backup.as_ref();
+        table.row([
+            one.service.to_string(),
+            if one.problems.is_empty() { "ok".to_owned() } else { first_word(&one.problems).to_uppercase() },
+            last.map(|last| human::age(last.started, now)).unwrap_or_default(),
+            last.map(|last| human::time(last.started)).unwrap_or_default(),
+            last.map(|last| human::size(last.bytes)).unwrap_or_default(),
+            trend(one, context.ui.shows_pictures()),
+            last.map(|last| last.rows.to_string()).unwrap_or_default(),
+            one.health.failures_since.to_string(),
+            drill(one, now),
+            one.running.as_ref().map(|running| running.doing.clone()).unwrap_or_default(),
+        ]);
+    }
+    ui.table(&table)
+}
+
+fn first_word(problems: &[Problem]) -> &'static str {
+    problems.first().map_or("ok", |problem| problem.problem)
+}
+
+fn drill(one: &Status, now: Timestamp) -> String {
+    one.health.last_drill.as_ref().map_or_else(String::new, |drill| {
+        format!("{}:{}", if drill.good { "passed" } else { "FAILED" }, human::age(drill.at, now))
+    })
+}
+
+/// One service in full.
+fn page(context: &Context, one: &Status) -> Result<()> {
+    let ui = &context.ui;
+    let now = context.now();
+    ui.header(format!("{} backup status", one.service));
+    let mut facts: Vec<(&str, String)> = Vec::new();
+    facts.push(("Destination", one.destination.clone().unwrap_or_else(|| "none is set".to_owned())));
+    match &one.health.last_backup {
+        None => facts.push(("Last good backup", "none made on this host".to_owned())),
+        Some(last) => {
+            let ago = human::age(last.started, now);
+            facts.push(("Last good backup", format!("{} ({ago} ago)", human::time(last.started))));
+            facts.push(("Key", last.key.to_string()));
+            let (tables, rows) = (count(last.tables, "table"), count(last.rows, "row"));
+            facts.push(("Holds", format!("{}, {tables}, {rows}", human::size(last.bytes))));
+        }
+    }
+    if one.health.trend.len() > 1 {
+        facts.push(("Sizes", trend_in_full(one, ui.shows_pictures(), |point| point.bytes, human::size)));
+        facts.push(("Rows", trend_in_full(one, ui.shows_pictures(), |point| point.rows, |rows| rows.to_string())));
+    }
+    if let Some(drill) = &one.health.last_drill {
+        let how = if drill.good { "passed" } else { "FAILED" };
+        facts.push(("Last drill", format!("{how} {} ago with {}", human::age(drill.at, now), drill.key)));
+    } else {
+        facts.push(("Last drill", "none".to_owned()));
+    }
+    if let Some(until) = one.health.rollback_until {
+        facts.push(("Rollback", format!("possible until {} at least", human::time(until))));
+    }
+    if let Some(running) = &one.running {
+        let since = human::time(running.since);
+        facts.push(("Running", format!("{} since {since} (pid {})", running.doing, running.pid)));
+    }
+    for (name, value) in facts {
+        ui.line(format!("       {:18}{value}", format!("{name}:")))?;
+    }
+    for problem in &one.problems {
+        ui.warn(&problem.message);
+    }
+    Ok(())
+}
+
+/// The last sizes as a picture, or the first and the last as numbers.
+fn trend(one: &Status, picture: bool) -> String {
+    let sizes: Vec<u64> = one.health.trend.iter().map(|point| point.bytes).collect();
+    match sizes.as_slice() {
+        [] | [_] => String::new(),
+        _ if picture => human::sparkline(&sizes),
+        [first, .., last] => human::change(*first, *last),
+    }
+}
+
+fn trend_in_full(
+    one: &Status,
+    picture: bool,
+    value: impl Fn(&crate::health::Point) -> u64,
+    text: impl Fn(u64) -> String,
+) -> String {
+    let values: Vec<u64> = one.health.trend.iter().map(value).collect();
+    let (Some(first), Some(last)) = (values.first(), values.last()) else { return String::new() };
+    let ends = format!("{} → {} over {} backups", text(*first), text(*last), values.len());
+    if picture { format!("{} {ends}", human::sparkline(&values)) } else { ends.replace('→', "->") }
+}

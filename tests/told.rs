@@ -1,0 +1,204 @@
+//! Being told and being looked at: plugins, webhooks and healthchecks of a real backup, whatever they answer; `status`; metrics.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::Value;
+
+use crate::host::{Host, Postgres};
+
+/// Requests that came in: the first line and the body of each.
+type Requests = Arc<Mutex<Vec<(String, String)>>>;
+
+/// An endpoint on this machine, which answers all in the same way.
+fn endpoint(answer: &'static str) -> (String, Requests) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let requests = Requests::default();
+    let written = Arc::clone(&requests);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut text = Vec::new();
+            let mut buffer = [0; 8192];
+            let (line, body) = loop {
+                let read = stream.read(&mut buffer).unwrap();
+                text.extend_from_slice(&buffer[..read]);
+                let seen = String::from_utf8_lossy(&text).into_owned();
+                let Some((head, body)) = seen.split_once("\r\n\r\n") else { continue };
+                let length =
+                    head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+                if body.len() >= length.unwrap_or(0) {
+                    break (head.lines().next().unwrap().to_owned(), body.to_owned());
+                }
+            };
+            written.lock().unwrap().push((line, body));
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    (url, requests)
+}
+
+/// A plugin of the host that writes down what it is told; gone when dropped.
+struct Hook {
+    folder: PathBuf,
+    link: PathBuf,
+}
+
+impl Hook {
+    /// It is told of every service of the host, and refuses to hear of this one.
+    fn new(host: &Host, service: &str) -> Self {
+        let name = format!("hook-{service}");
+        let folder = host.lib_root.join("plugins/available").join(&name);
+        let link = host.lib_root.join("plugins/enabled").join(&name);
+        fs::create_dir_all(&folder).unwrap();
+        let heard = folder.join("heard");
+        fs::write(&heard, "").unwrap();
+        for (trigger, input) in [("pgbackup-action", "$(cat)"), ("service-action", "")] {
+            let heard = heard.display();
+            let script = format!(
+                "#!/bin/sh\necho \"{trigger} [$1] [$2] [$3] [$4] [$5] {input}\" >>{heard}\n[ \"$2\" != {service} ] || exit 3\n"
+            );
+            fs::write(folder.join(trigger), script).unwrap();
+            fs::set_permissions(folder.join(trigger), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        fs::set_permissions(&heard, fs::Permissions::from_mode(0o666)).unwrap();
+        std::os::unix::fs::symlink(&folder, &link).unwrap();
+        Self { folder, link }
+    }
+
+    fn heard(&self, service: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.join("heard")).unwrap();
+        text.lines().filter(|line| line.contains(&format!("[{service}]"))).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.link);
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+const BROKEN: &str = "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+#[test]
+fn a_backup_is_told_to_everybody_and_suffers_from_none() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V15);
+    let name = service.name.clone();
+    // Before any backup.
+    let status = service.pgbackup("status", &["--format", "json"]).exits(1).json();
+    assert_eq!(status[0]["problems"][0]["problem"], "never");
+
+    let (webhook, posted) = endpoint(OK);
+    let (healthcheck, pinged) = endpoint(OK);
+    let (broken, _) = endpoint(BROKEN);
+    let hook = Hook::new(host, &name);
+    service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+    service.set("healthcheck-url", &format!("{healthcheck}/uuid"));
+    service.set("webhook-url", &format!("{webhook}/hook/secret {broken}/secret http://127.0.0.1:9/secret"));
+    service.set("notify-on", "all");
+    let run = host.dokku(&["--quiet", "pgbackup:backup", &name]).run().succeeds();
+    let key = run.out().trim().to_owned();
+    assert!(
+        run.err.contains(&format!("The webhook {broken}/*** was not told of backup-started: it answers 500")),
+        "{}",
+        run.err
+    );
+    assert!(
+        run.err.contains("The webhook http://127.0.0.1:9/*** was not told of backup-started: it can't be reached"),
+        "{}",
+        run.err
+    );
+    assert!(
+        run.err.contains(
+            "A plugin's trigger pgbackup-action was not told of backup-started: it failed with exit status 3"
+        ),
+        "{}",
+        run.err
+    );
+    assert!(!run.err.contains("secret"), "{}", run.err);
+    assert!(service.bucket().names().contains(&key));
+
+    let posted: Vec<Value> =
+        posted.lock().unwrap().iter().map(|(_, body)| serde_json::from_str(body).unwrap()).collect();
+    assert_eq!(posted.len(), 2, "{posted:?}");
+    assert_eq!(posted[0]["event"], "backup-started");
+    assert_eq!(posted[1]["event"], "backup-succeeded");
+    assert_eq!((&posted[1]["key"], &posted[1]["rows"]), (&Value::from(key.as_str()), &Value::from(562)));
+    assert_eq!(posted[1]["by"]["user"], "root");
+    let pings: Vec<String> = pinged.lock().unwrap().iter().map(|(line, _)| line.clone()).collect();
+    assert_eq!(pings, ["POST /uuid/start HTTP/1.1", "POST /uuid HTTP/1.1"]);
+    let heard = hook.heard(&name);
+    assert_eq!(heard.len(), 3, "{heard:?}");
+    assert!(
+        heard[0].starts_with(&format!("pgbackup-action [backup-started] [{name}] [] [] [] {{\"format\":1")),
+        "{heard:?}"
+    );
+    assert!(heard[1].starts_with(&format!("pgbackup-action [backup-succeeded] [{name}] [{key}]")), "{heard:?}");
+    let bucket = service.bucket().url().trim_start_matches("s3://").to_owned();
+    assert_eq!(heard[2].trim_end(), format!("service-action [post-backup] [postgres] [{name}] [{bucket}] [success]"));
+
+    // A failure and what follows it.
+    service.set("webhook-url", &format!("{webhook}/hook/secret"));
+    service.pgbackup("set", &["notify-on"]).succeeds();
+    host.dokku(&["postgres:pause", &name]).run().succeeds();
+    service.pgbackup("backup", &[]).exits(1);
+    let failed = service.pgbackup("status", &[]).exits(1);
+    assert!(failed.says("failed once since the last good backup: The service").code == 1);
+    host.dokku(&["postgres:start", &name]).run().succeeds();
+    let mut service = service;
+    service.read_connection();
+    while service.try_client("postgres").is_err() {
+        thread::sleep(std::time::Duration::from_millis(50));
+    }
+    service.backup();
+    let told: Vec<String> = pinged.lock().unwrap().iter().skip(2).map(|(line, _)| line.clone()).collect();
+    assert_eq!(
+        told,
+        ["POST /uuid/start HTTP/1.1", "POST /uuid/fail HTTP/1.1", "POST /uuid/start HTTP/1.1", "POST /uuid HTTP/1.1"]
+    );
+    assert!(hook.heard(&name).iter().any(|line| line.starts_with("pgbackup-action [backup-recovered]")));
+    assert!(hook.heard(&name).iter().any(|line| line.ends_with("[failure] ")));
+
+    // A drill, the page, and the file for node_exporter.
+    drop(hook);
+    let metrics = host.root.join("dokku").join(format!("{name}.prom"));
+    host.dokku(&["pgbackup:set", "--global", "metrics-file", metrics.to_str().unwrap()]).run().succeeds();
+    service.pgbackup("verify", &["latest"]).succeeds();
+    host.dokku(&["pgbackup:set", "--global", "metrics-file"]).run().succeeds();
+    let text = fs::read_to_string(&metrics).unwrap();
+    assert!(text.contains(&format!("pgbackup_healthy{{service=\"{name}\"}} 1\n")), "{text}");
+    assert!(text.contains(&format!("pgbackup_last_drill_passed{{service=\"{name}\"}} 1\n")), "{text}");
+    assert!(text.ends_with("# EOF\n"));
+    assert_eq!(fs::metadata(&metrics).unwrap().permissions().mode() & 0o777, 0o644);
+    fs::remove_file(&metrics).unwrap();
+    let status = service.pgbackup("status", &["--remote", "--format", "json"]).succeeds().json();
+    assert_eq!(status[0]["last_backup"]["rows"], 562);
+    assert_eq!(status[0]["last_drill"]["good"], true);
+    assert_eq!(status[0]["trend"].as_array().unwrap().len(), 2);
+    service.pgbackup("status", &["--max-age", "0s"]).exits(1).says("is wanted");
+}
+
+#[test]
+fn a_test_message_shows_what_came_back() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V15);
+    let (good, posted) = endpoint(OK);
+    service.set("webhook-url", &format!("slack+{good}/x"));
+    let rows = service.pgbackup("notify:test", &["--format", "json"]).succeeds().json();
+    // Another test's plugin may hear of it, too.
+    let webhook = rows.as_array().unwrap().iter().find(|row| row["receiver"].as_str().unwrap().contains("webhook"));
+    assert_eq!(webhook.unwrap()["answer"], "200 ok");
+    assert!(posted.lock().unwrap()[0].1.contains("This is a test"));
+    let (broken, _) = endpoint(BROKEN);
+    service.set("webhook-url", &format!("{good}/x {broken}/x"));
+    service.pgbackup("notify:test", &[]).exits(1).says("messages did not arrive");
+}
