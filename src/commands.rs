@@ -3,6 +3,7 @@
 //! A new command is its file, a `mod` line, a variant and an arm here, and a link in `subcommands/`; a test compares the
 //! tree with the links, the compiler the rest.
 
+pub mod adopt;
 pub mod arguments;
 pub mod auth;
 pub mod backup;
@@ -38,6 +39,7 @@ pub use context::Context;
 #[derive(Debug, clap::Subcommand)]
 #[expect(missing_docs, reason = "each is documented by its Args, which is its help")]
 pub enum Command {
+    Adopt(adopt::Args),
     Auth(auth::Args),
     Backup(backup::Args),
     Delete(delete::Args),
@@ -69,6 +71,7 @@ impl Command {
     /// A [`crate::error::Failure`] where the command knows what to say, else what happened below it.
     pub fn run(&self, context: &Context) -> Result<()> {
         match self {
+            Self::Adopt(args) => adopt::run(args, context),
             Self::Auth(args) => auth::run(args, context),
             Self::Backup(args) => backup::run(args, context),
             Self::Delete(args) => delete::run(args, context),

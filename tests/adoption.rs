@@ -85,3 +85,67 @@ fn backups_of_dokku_postgres_are_at_home() {
     assert!(!service.bucket().names().contains(&key));
     service.pgbackup("restore", &[&key, "--force"]).exits(4);
 }
+
+#[test]
+fn what_dokku_postgres_has_set_up_is_taken_over() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V18);
+    service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+    let bucket = format!("{}/{}", host.bucket, service.name);
+    let destination = || service.pgbackup("report", &["--pgbackup-destination"]).succeeds().out().trim().to_owned();
+
+    // Set up by dokku-postgres alone.
+    service.pgbackup("set", &["destination"]).succeeds();
+    let unknown = service.pgbackup("adopt", &["--force"]).exits(1);
+    assert_snapshot!(unknown.seen(), @r"
+    -----> What dokku-postgres has for prod
+           Schedule  none
+           Keys  <key>, region us-east-1, at <endpoint>
+           Encryption  none
+     !  dokku-postgres has no schedule for prod, so it is not known where its backups go
+     !  Say it: dokku pgbackup:set prod destination s3://BUCKET
+     !  The keys of dokku-postgres are used by themselves
+    exit 1
+    ");
+    host.dokku(&["postgres:backup-schedule", &service.name, "30 14 * * *", &bucket]).run().succeeds();
+    host.dokku(&["postgres:backup", &service.name, &bucket]).run().succeeds();
+    let key = service.bucket().names().pop().unwrap();
+
+    // Nothing happens to those who aren't asked.
+    service.pgbackup("adopt", &[]).exits(1).says("no terminal to ask for a confirmation");
+    assert_eq!(destination(), "");
+    let adopted = service.pgbackup("adopt", &["--force"]).succeeds();
+    let (done, checked) =
+        adopted.seen().split_once("=====> Checking").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    assert_snapshot!(done, @r"
+    -----> What dokku-postgres has for prod
+           Schedule  30 14 * * * into sportfin-prod-database-backups/prod
+           Keys  <key>, region us-east-1, at <endpoint>
+           Encryption  none
+    -----> What will be done for prod
+           Set destination to s3://sportfin-prod-database-backups/prod
+    =====> Setting destination to s3://sportfin-prod-database-backups/prod
+    ");
+    assert!(!checked.contains("FAIL"), "{checked}");
+    assert_eq!(destination(), service.bucket().url());
+    assert_eq!(service.pgbackup("list", &["--format", "json"]).succeeds().json()[0]["key"], key.as_str());
+    service.pgbackup("verify", &["latest"]).succeeds();
+
+    // Once is enough, and nobody's own choice is changed.
+    service.pgbackup("adopt", &[]).succeeds().says("Nothing: all of it is taken over");
+    service.set("destination", "s3://another-bucket");
+    let ambiguous = service.pgbackup("adopt", &["--force"]).exits(1);
+    assert_snapshot!(ambiguous.seen(), @r"
+    -----> What dokku-postgres has for prod
+           Schedule  30 14 * * * into sportfin-prod-database-backups/prod
+           Keys  <key>, region us-east-1, at <endpoint>
+           Encryption  none
+     !  Backups of prod go to s3://another-bucket here and to s3://sportfin-prod-database-backups/prod by dokku-postgres's schedule
+     !  To go on with the latter: dokku pgbackup:set prod destination s3://sportfin-prod-database-backups/prod
+     !  To keep the former: dokku postgres:backup-unschedule prod
+     !  Nothing was changed
+    exit 1
+    ");
+    assert_eq!(destination(), "s3://another-bucket");
+    host.dokku(&["postgres:backup-unschedule", &service.name]).run().succeeds();
+}

@@ -16,6 +16,7 @@ static REDACTIONS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"\b(\d+\.\d+s|\d+m\d\ds|\d+h\d\dm)", "<duration>"),
         (r"\b\d+[smhd]\b", "<age>"),
         (r"Made on \S+ with PostgreSQL [0-9.]+", "Made on <host> with PostgreSQL <version>"),
+        (r"SANDBOX[A-Z]+[0-9A-F]{8}\b", "<key>"),
         (r"http://127\.0\.0\.1:\d+", "<endpoint>"),
         (r"\b[0-9a-f]{64}\b", "<digest>"),
         // Progress is told from time to time where there is no terminal.

@@ -106,7 +106,8 @@ pub fn examine(context: &Context, service: &Service) -> Result<(Option<BackupKey
     let Some(destination) = &settings.destination else {
         let finding = Group::Destination
             .fail("destination", "No destination is set")
-            .fix(format!("Set it: dokku pgbackup:set {name} destination s3://BUCKET"));
+            .fix(format!("Set it: dokku pgbackup:set {name} destination s3://BUCKET"))
+            .fix(format!("Or take over what dokku-postgres has: dokku pgbackup:adopt {name}"));
         return Ok((None, vec![finding]));
     };
     let mut findings = vec![Group::Destination.ok("destination", format!("Backups go to {destination}"))];

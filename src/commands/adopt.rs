@@ -1,0 +1,362 @@
+//! `adopt`: takes over what dokku-postgres has set up for a service, and changes nothing that it doesn't understand.
+//!
+//! Keys stay where they are: they are used from there. The bucket of the schedule becomes the destination. The schedule
+//! itself stays with dokku-postgres, so that no two ever run.
+
+use anyhow::Result;
+
+use crate::commands::arguments::Confirmation;
+use crate::commands::context::Context;
+use crate::commands::doctor;
+use crate::dokku::properties::Subject;
+use crate::error::Failure;
+use crate::service::Service;
+use crate::service::arrangement::{Arrangement, Encryption, Scheduled};
+use crate::service::name::ServiceName;
+use crate::settings::{Auth, Settings};
+use crate::store::destination::Destination;
+use crate::ui::{Column, Table};
+
+/// Take over what dokku-postgres has set up
+///
+/// Reads its schedule with the bucket and the role of the host; the keys of postgres:backup-auth; its encryption. Shows what it
+/// has found and what it will set; asks for the service's name; sets it; and ends with pgbackup:doctor. The backups that are
+/// there already are listed and restored as before. What is ambiguous is not touched: it is said what to type. A second time
+/// there is nothing left to do.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "<service>|--all [--force]",
+    after_help = "Take over lollipop
+
+    dokku pgbackup:adopt lollipop
+
+Take over all services without being asked
+
+    dokku pgbackup:adopt --all --force"
+)]
+pub struct Args {
+    /// The service to take over
+    #[arg(value_name = "service", required_unless_present = "all", conflicts_with = "all")]
+    pub service: Option<ServiceName>,
+    /// Take over every service
+    #[arg(long)]
+    pub all: bool,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub confirmation: Confirmation,
+}
+
+/// Takes over one service, or all of them.
+///
+/// # Errors
+/// When something is ambiguous or fails: what was set by then is taken back. Or when the doctor finds something afterwards.
+pub fn run(args: &Args, context: &Context) -> Result<()> {
+    if let Some(name) = &args.service {
+        one(context, name)?;
+        return doctor::run(&doctor::Args { service: Some(name.clone()), all: false, output: <_>::default() }, context);
+    }
+    let mut failed = Vec::new();
+    for name in Service::all(&context.environment.lib_root)? {
+        if let Err(error) = one(context, &name) {
+            crate::interrupt::check()?;
+            context.ui.fail(&Failure::from_error(error));
+            failed.push(name.to_string());
+        }
+    }
+    let checked = doctor::run(&doctor::Args { service: None, all: true, output: <_>::default() }, context);
+    if failed.is_empty() {
+        return checked;
+    }
+    Err(Failure::failed(format!("Not taken over: {}", failed.join(", "))).into())
+}
+
+fn one(context: &Context, name: &ServiceName) -> Result<()> {
+    let environment = &context.environment;
+    let service = Service::find(&environment.lib_root, name)?;
+    let found = Arrangement::of(&service, &environment.lib_root, &environment.plugin_enabled_path)?;
+    let settings = context.settings(name)?;
+    show(context, name, &found);
+    let steps = plan(&found, &settings, name)?;
+    context.ui.step(format!("What will be done for {name}"));
+    for warning in remarks(&found, &settings, name) {
+        context.ui.warn(warning);
+    }
+    if steps.is_empty() {
+        context.ui.detail("Nothing: all of it is taken over");
+        return Ok(());
+    }
+    for step in &steps {
+        context.ui.detail(step.to_string());
+    }
+    context.confirm(&format!("This changes how {name} is backed up, as shown above"), name)?;
+    carry_out(context, name, &steps)
+}
+
+/// A property that will be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Step(&'static str, String);
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Set {} to {}", self.0, self.1)
+    }
+}
+
+/// What dokku-postgres has, for people.
+fn show(context: &Context, name: &ServiceName, found: &Arrangement) {
+    context.ui.step(format!("What dokku-postgres has for {name}"));
+    let mut table = Table::new(&[Column::left(""), Column::left("")]);
+    table.row(["Schedule", &found.scheduled.as_ref().map_or_else(|| "none".to_owned(), in_words)]);
+    let keys = found.keys.as_ref().map_or_else(
+        || "none".to_owned(),
+        |keys| {
+            let more = [("region", &keys.region), ("at", &keys.endpoint)];
+            let more = more.iter().filter_map(|(what, value)| value.as_ref().map(|value| format!(", {what} {value}")));
+            format!("{}{}", keys.access_key, more.collect::<String>())
+        },
+    );
+    table.row(["Keys", &keys]);
+    let encryption = match &found.encryption {
+        None => "none".to_owned(),
+        Some(Encryption::Passphrase) => "with a passphrase".to_owned(),
+        Some(Encryption::PublicKey(id)) => format!("to the public key {id}"),
+    };
+    table.row(["Encryption", &encryption]);
+    for (property, value) in &found.otherwise {
+        table.row([property, value.as_str()]);
+    }
+    context.ui.detail_table(&table);
+}
+
+fn in_words(scheduled: &Scheduled) -> String {
+    let how = if scheduled.use_iam { ", with the role of the host" } else { "" };
+    format!("{} into {}{how}", scheduled.cron, scheduled.bucket)
+}
+
+/// What is to be done; nothing when all is as dokku-postgres has it.
+///
+/// # Errors
+/// When it can't be told what is meant.
+fn plan(found: &Arrangement, settings: &Settings, name: &ServiceName) -> Result<Vec<Step>, Failure> {
+    let Some(scheduled) = &found.scheduled else {
+        return if settings.destination.is_some() {
+            Ok(Vec::new())
+        } else {
+            Err(Failure::failed(format!(
+                "dokku-postgres has no schedule for {name}, so it is not known where its backups go"
+            ))
+            .hint(format!("Say it: dokku pgbackup:set {name} destination s3://BUCKET"))
+            .hint("The keys of dokku-postgres are used by themselves"))
+        };
+    };
+    let mut steps = Vec::new();
+    let theirs: Destination = format!("s3://{}", scheduled.bucket).parse().map_err(|error| {
+        Failure::failed(format!("The bucket of dokku-postgres's schedule can't be used: {error}"))
+            .hint(format!("Say where backups go: dokku pgbackup:set {name} destination s3://BUCKET"))
+    })?;
+    match &settings.destination {
+        None => steps.push(Step("destination", theirs.to_string())),
+        Some(ours) if *ours == theirs => {}
+        Some(ours) => {
+            return Err(Failure::failed(format!(
+                "Backups of {name} go to {ours} here and to {theirs} by dokku-postgres's schedule"
+            ))
+            .hint(format!("To go on with the latter: dokku pgbackup:set {name} destination {theirs}"))
+            .hint(format!("To keep the former: dokku postgres:backup-unschedule {name}"))
+            .hint("Nothing was changed"));
+        }
+    }
+    if scheduled.use_iam {
+        steps.extend(with_the_role(found, settings, name)?);
+    }
+    Ok(steps)
+}
+
+/// The role of the host is asked for its keys then; what was stored with keys of its own (region, address) counts all the same.
+fn with_the_role(found: &Arrangement, settings: &Settings, name: &ServiceName) -> Result<Vec<Step>, Failure> {
+    let mut steps = Vec::new();
+    match settings.auth {
+        Auth::Iam => {}
+        Auth::Auto => steps.push(Step("auth", "iam".to_owned())),
+        Auth::Own | Auth::Service => {
+            return Err(Failure::failed(format!(
+                "dokku-postgres's schedule uses the role of the host (--use-iam), and the property auth of {name} says otherwise"
+            ))
+            .hint(format!("To use the role: dokku pgbackup:set {name} auth iam"))
+            .hint(format!("To keep the keys: dokku postgres:backup-unschedule {name}"))
+            .hint("Nothing was changed"));
+        }
+    }
+    if let Some(keys) = &found.keys {
+        if let Some(region) = keys.region.as_ref().filter(|_| settings.region.is_none()) {
+            steps.push(Step("region", region.clone()));
+        }
+        if let Some(endpoint) = keys.endpoint.as_ref().filter(|_| settings.endpoint_url.is_none()) {
+            steps.push(Step("endpoint-url", endpoint.clone()));
+        }
+    }
+    Ok(steps)
+}
+
+/// What can't be taken over as it is, or would be a surprise.
+fn remarks(found: &Arrangement, settings: &Settings, name: &ServiceName) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let role = found.scheduled.as_ref().is_some_and(|scheduled| scheduled.use_iam);
+    if settings.own_keys.is_some() && settings.auth == Auth::Auto && found.keys.is_some() && !role {
+        remarks.push(format!(
+            "The keys of pgbackup:auth are used; for those of dokku-postgres: dokku pgbackup:set {name} auth service"
+        ));
+    }
+    if found.scheduled.is_some()
+        && found.keys.is_none()
+        && settings.own_keys.is_none()
+        && !role
+        && settings.auth == Auth::Auto
+    {
+        remarks.push(
+            "The schedule of dokku-postgres names no role and has no keys: the keys of the host are used".to_owned(),
+        );
+    }
+    if found.encryption.is_some() {
+        remarks.push(
+            "dokku-postgres encrypts its backups, pgbackup does not yet: whoever reads the bucket can read its backups"
+                .to_owned(),
+        );
+    }
+    if let Some(scheduled) = &found.scheduled {
+        remarks.push(format!("The schedule stays with dokku-postgres: at {} it backs up as before", scheduled.cron));
+    }
+    for (property, value) in &found.otherwise {
+        remarks.push(match *property {
+            "export-args" => format!("export-args {value} is not used: a backup is of the whole database"),
+            "backup-storage-class" => {
+                format!("backup-storage-class {value} is not used: a rule of the bucket can move objects")
+            }
+            _ => format!("{property} {value} is not used: each backup has its own name, postgres-{name}-TIME.tgz"),
+        });
+    }
+    remarks
+}
+
+/// Does it; what was set is taken back when a later step fails.
+fn carry_out(context: &Context, name: &ServiceName, steps: &[Step]) -> Result<()> {
+    let (properties, subject) = (context.properties(), Subject::Service(name.clone()));
+    let mut set: Vec<(&str, Option<String>)> = Vec::new();
+    let mut result = Ok(());
+    for Step(property, value) in steps {
+        result = properties.get(&subject, property).and_then(|before| {
+            crate::settings::property(property)
+                .map_or(Ok(()), |known| known.check(value))
+                .map_err(|error| Failure::failed(format!("{property} can't be set to {value}: {error}")))?;
+            set.push((property, before));
+            context.ui.header(format!("Setting {property} to {value}"));
+            properties.set(&subject, property, value)
+        });
+        if result.is_err() {
+            break;
+        }
+    }
+    if result.is_err() {
+        for (property, before) in set {
+            let undone = match before {
+                Some(before) => properties.set(&subject, property, &before),
+                None => properties.unset(&subject, property).map(drop),
+            };
+            if let Err(error) = undone {
+                context
+                    .ui
+                    .warn(format!("The property {property} of {name} was set and can't be taken back: {error:#}"));
+            }
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dokku::properties::Properties;
+    use crate::secret::Secret;
+    use crate::service::credentials::BackupAuth;
+    use crate::settings::OwnKeys;
+
+    fn prod() -> ServiceName {
+        "prod".parse().unwrap()
+    }
+
+    fn settings(values: &[(&str, &str)]) -> Settings {
+        let folder = tempfile::tempdir().unwrap();
+        let properties = Properties::new(folder.path());
+        for (name, value) in values {
+            properties.set(&Subject::Global, name, value).unwrap();
+        }
+        Settings::of(&properties, &prod()).unwrap()
+    }
+
+    fn found(use_iam: bool) -> Arrangement {
+        let scheduled = Scheduled { cron: "30 14 * * *".into(), bucket: "bucket/folder".into(), use_iam };
+        Arrangement { scheduled: Some(scheduled), ..Arrangement::default() }
+    }
+
+    fn keys() -> BackupAuth {
+        BackupAuth {
+            access_key: "AKIA".into(),
+            secret_key: Secret::new("x"),
+            region: Some("eu-central-1".into()),
+            signature_version: None,
+            endpoint: Some("http://10.0.0.1:8333".into()),
+        }
+    }
+
+    fn planned(found: &Arrangement, values: &[(&str, &str)]) -> Vec<String> {
+        match plan(found, &settings(values), &prod()) {
+            Ok(steps) => steps.iter().map(ToString::to_string).collect(),
+            Err(failure) => vec![failure.message],
+        }
+    }
+
+    #[test]
+    fn takes_over_what_is_there_and_once() {
+        let destination = "Set destination to s3://bucket/folder";
+        assert_eq!(planned(&found(false), &[]), [destination]);
+        assert_eq!(planned(&found(true), &[]), [destination, "Set auth to iam"]);
+        let with_keys = Arrangement { keys: Some(keys()), ..found(true) };
+        assert_eq!(
+            planned(&with_keys, &[]),
+            [destination, "Set auth to iam", "Set region to eu-central-1", "Set endpoint-url to http://10.0.0.1:8333"]
+        );
+        // Without the role the keys bring region and address along.
+        assert_eq!(planned(&Arrangement { keys: Some(keys()), ..found(false) }, &[]), [destination]);
+        assert_eq!(
+            planned(&found(true), &[("destination", "s3://bucket/folder"), ("auth", "iam")]),
+            Vec::<String>::new()
+        );
+        let after = Arrangement { scheduled: None, ..with_keys };
+        assert_eq!(planned(&after, &[("destination", "s3://bucket/folder")]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_ambiguous_is_not_touched() {
+        assert_eq!(
+            planned(&found(false), &[("destination", "s3://other")]),
+            ["Backups of prod go to s3://other here and to s3://bucket/folder by dokku-postgres's schedule"]
+        );
+        assert!(planned(&found(true), &[("auth", "service")])[0].contains("the property auth of prod says otherwise"));
+        assert!(planned(&Arrangement::default(), &[])[0].contains("it is not known where its backups go"));
+        let mut bad = found(false);
+        bad.scheduled.as_mut().unwrap().bucket = "no".into();
+        assert!(planned(&bad, &[])[0].starts_with("The bucket of dokku-postgres's schedule can't be used"));
+    }
+
+    #[test]
+    fn surprises_are_told() {
+        assert_eq!(remarks(&found(true), &settings(&[]), &prod()).len(), 1);
+        assert!(remarks(&found(false), &settings(&[]), &prod())[0].contains("has no keys"));
+        let mut both = settings(&[]);
+        both.own_keys = Some(OwnKeys { access_key_id: "OWN".into(), secret_access_key: Secret::new("x") });
+        let with_keys = Arrangement { keys: Some(keys()), ..found(false) };
+        assert!(remarks(&with_keys, &both, &prod())[0].contains("auth service"));
+        let partial = Arrangement { otherwise: vec![("export-args", "--exclude-table x".into())], ..found(true) };
+        assert!(remarks(&partial, &settings(&[]), &prod())[1].contains("the whole database"));
+    }
+}
