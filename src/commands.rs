@@ -8,6 +8,7 @@ pub mod arguments;
 pub mod auth;
 pub mod backup;
 pub mod backups;
+pub mod certificate;
 pub mod context;
 pub mod delete;
 pub mod doctor;
@@ -42,6 +43,7 @@ pub enum Command {
     Adopt(adopt::Args),
     Auth(auth::Args),
     Backup(backup::Args),
+    Certificate(certificate::Args),
     Delete(delete::Args),
     Doctor(doctor::Args),
     Download(download::Args),
@@ -74,6 +76,7 @@ impl Command {
             Self::Adopt(args) => adopt::run(args, context),
             Self::Auth(args) => auth::run(args, context),
             Self::Backup(args) => backup::run(args, context),
+            Self::Certificate(args) => certificate::run(args, context),
             Self::Delete(args) => delete::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
             Self::Download(args) => download::run(args, context),

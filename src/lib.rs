@@ -42,6 +42,7 @@ pub mod manifest;
 pub mod verification;
 
 pub mod catalog;
+pub mod certificate;
 pub mod durable;
 pub mod health;
 pub mod history;

@@ -28,6 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("database", &["custom_format", "docker", "error", "manifest", "service"]),
     ("history", &["durable", "manifest", "store"]),
     ("catalog", &["error", "history", "manifest", "service", "store"]),
+    ("certificate", &["durable", "service", "verification"]),
     ("health", &["history", "store"]),
     ("lock", &["durable", "error", "service"]),
     ("journal", &["durable", "error", "lock", "service"]),
@@ -40,6 +41,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "archive",
             "catalog",
+            "certificate",
             "cli",
             "custom_format",
             "database",

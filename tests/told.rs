@@ -174,6 +174,13 @@ fn a_backup_is_told_to_everybody_and_suffers_from_none() {
     host.dokku(&["pgbackup:set", "--global", "metrics-file", metrics.to_str().unwrap()]).run().succeeds();
     service.pgbackup("verify", &["latest"]).succeeds();
     host.dokku(&["pgbackup:set", "--global", "metrics-file"]).run().succeeds();
+    let certificate = service.pgbackup("certificate", &["--format", "json"]).succeeds().json();
+    assert_eq!((&certificate["work"], &certificate["passed"]), (&Value::from("verify"), &Value::from(true)));
+    assert_eq!(certificate["tables"][0]["found"], 562);
+    assert_eq!(certificate["backup"]["destination"], service.bucket().url());
+    service.pgbackup("certificate", &[]).succeeds().says("PASSED").says("public.users");
+    service.pgbackup("certificate", &["latest", "--html"]).succeeds().says("<svg").says("Restore drill of");
+    service.pgbackup("certificate", &["1999-"]).exits(4);
     let text = fs::read_to_string(&metrics).unwrap();
     assert!(text.contains(&format!("pgbackup_healthy{{service=\"{name}\"}} 1\n")), "{text}");
     assert!(text.contains(&format!("pgbackup_last_drill_passed{{service=\"{name}\"}} 1\n")), "{text}");

@@ -71,7 +71,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     }
     let names = match &args.service {
         Some(name) => vec![name.clone()],
-        None => Service::all(&context.environment.lib_root)?,
+        None => context.visible_services()?,
     };
     if names.is_empty() {
         context.ui.warn("There are no postgres services");

@@ -15,8 +15,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::catalog::moment::Moment;
+use crate::certificate::Work as Certified;
 use crate::commands::arguments::Confirmation;
 use crate::commands::backup;
+use crate::commands::certificate;
 use crate::commands::context::Context;
 use crate::commands::recovery;
 use crate::commands::telling::Telling;
@@ -137,6 +139,8 @@ fn restore(
 ) -> Result<Option<RestoreRecord>> {
     let name = source.describe();
     let target = &running.service.name;
+    let began = Instant::now();
+    let described = certificate::describe(&source);
     // Before anything is saved or loaded: a file that can't be read, a missing permission, something that is no backup.
     let fetched = source.open(context)?;
     let safe = args.stage_only || args.no_safety_backup;
@@ -155,8 +159,11 @@ fn restore(
         return Ok(None);
     }
     let matched = verified.matched();
+    let verification = verified.verification().clone();
     let swapped = swap_in::swap(context, running, lock, settings, verified.incoming(), !args.no_maintenance)?;
     verified.swapped();
+    let seconds = began.elapsed().as_secs_f64();
+    certificate::keep(context, running, Certified::Restore, described, seconds, &verification);
     swapped.tell(context, &format!("{target} is restored from {name}"));
     Ok(Some(RestoreRecord { source: name, safety_backup, previous: swapped.previous, matched: Some(matched) }))
 }

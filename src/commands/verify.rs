@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use crate::archive::unpack::ArchiveError;
 use crate::catalog::moment::Moment;
+use crate::certificate::Work as Certified;
 use crate::commands::arguments::Output;
+use crate::commands::certificate;
 use crate::commands::context::Context;
 use crate::commands::recovery;
 use crate::commands::restore::{plan, source, staged};
@@ -84,6 +86,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
 
     let began = Instant::now();
     let backup = source.describe();
+    let described = certificate::describe(&source);
     let telling = Telling::begin(context, Work::Verify, name);
     let result = source.open(context).and_then(|fetched| {
         let staged = staged::load(context, &running, Purpose::Drill, fetched, None)?;
@@ -96,6 +99,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     tell(context, &telling, name, &backup, &result);
     remember(context, name, &backup, seconds, &result);
     let verification = result?;
+    certificate::keep(context, &running, Certified::Verify, described, seconds, &verification);
     if args.output.is_json() {
         context.ui.json(&Report {
             service: name,
