@@ -104,6 +104,7 @@ impl Failure {
                         "Allow {permission} on {resource} in the policy of the role or user whose keys are used"
                     )),
                     StoreError::Misconfigured { hint, .. } => failure.hint(hint),
+                    StoreError::Retained { .. } => failure.hint("It can be deleted when that time has passed"),
                     _ => failure,
                 }
             }

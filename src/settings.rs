@@ -18,6 +18,8 @@ use crate::notify::{Healthcheck, NotifyOn, Webhook};
 use crate::secret::Secret;
 use crate::service::name::ServiceName;
 use crate::store::destination::Destination;
+use crate::store::features::{Features, ObjectLock, Rate, Sse, StorageClass, Tags};
+use crate::store::provider::Provider;
 
 /// Parts in flight at once: more than this only costs memory (part size × parts is the pipeline's bound).
 const MOST_PARTS: usize = 32;
@@ -57,6 +59,20 @@ pub const PROPERTIES: &[Property] = &[
         values: "auto, iam, service or own",
         help: "Whose keys open the store: own (pgbackup:auth), service (postgres:backup-auth), iam (instance role) or auto (the first that is there)",
         check: checked::<Auth>,
+    },
+    Property {
+        name: "bandwidth-limit",
+        default: "",
+        values: "a rate such as 10MB/s or 512KiB/s",
+        help: "How fast backups are sent to and read from an S3 store at most",
+        check: checked::<Rate>,
+    },
+    Property {
+        name: "checksums",
+        default: "auto",
+        values: "auto, on or off",
+        help: "Whether uploads carry CRC-32 headers (on) or Content-MD5 (off); auto: what the provider takes",
+        check: checked::<Choice>,
     },
     Property {
         name: "destination",
@@ -115,6 +131,13 @@ pub const PROPERTIES: &[Property] = &[
         check: checked::<NotifyOn>,
     },
     Property {
+        name: "object-lock",
+        default: "",
+        values: "governance:DAYSd or compliance:DAYSd such as governance:30d",
+        help: "For how long the store keeps a new backup from being deleted (the bucket must have object lock)",
+        check: checked::<ObjectLock>,
+    },
+    Property {
         name: "part-concurrency",
         default: "auto",
         values: "auto or a number from 1 to 32",
@@ -125,8 +148,15 @@ pub const PROPERTIES: &[Property] = &[
         name: "path-style",
         default: "auto",
         values: "auto, on or off",
-        help: "Whether the bucket stands in the path (on) or in the host name (off); auto: on with an endpoint-url",
-        check: checked::<PathStyle>,
+        help: "Whether the bucket stands in the path (on) or in the host name (off); auto: in the path except on AWS",
+        check: checked::<Choice>,
+    },
+    Property {
+        name: "provider",
+        default: "auto",
+        values: "auto, aws, r2, b2, spaces, hetzner, scaleway, wasabi, ovh, minio, ceph, garage, gcs or seaweedfs",
+        help: "Whose S3-compatible store it is; auto: known by the host name of the endpoint-url (docs/providers.md)",
+        check: checked::<Provider>,
     },
     Property {
         name: "region",
@@ -134,6 +164,27 @@ pub const PROPERTIES: &[Property] = &[
         values: "a region such as eu-central-1",
         help: "Region of the bucket",
         check: checked::<Region>,
+    },
+    Property {
+        name: "sse",
+        default: "",
+        values: "AES256, aws:kms or aws:kms:KEY",
+        help: "Encryption by the store with its own keys (SSE-S3 or SSE-KMS)",
+        check: checked::<Sse>,
+    },
+    Property {
+        name: "storage-class",
+        default: "",
+        values: "a class such as STANDARD_IA or GLACIER_IR",
+        help: "Storage class of new backups",
+        check: checked::<StorageClass>,
+    },
+    Property {
+        name: "tags",
+        default: "",
+        values: "name=value,name=value",
+        help: "Tags of the objects of new backups",
+        check: checked::<Tags>,
     },
     Property {
         name: "webhook-url",
@@ -190,8 +241,16 @@ pub struct Settings {
     pub region: Option<Region>,
     /// Address of an S3-compatible store other than AWS.
     pub endpoint_url: Option<EndpointUrl>,
-    /// How the bucket is addressed.
-    pub path_style: PathStyle,
+    /// Whose store it is.
+    pub provider: Provider,
+    /// Whether the bucket stands in the path (on) or in the host name (off).
+    pub path_style: Choice,
+    /// Whether uploads carry CRC-32 headers.
+    pub checksums: Choice,
+    /// What is asked for beside the bytes when an object is stored.
+    pub features: Features,
+    /// How fast bytes go at most.
+    pub bandwidth_limit: Option<Rate>,
     /// Parts in flight at once; the store knows best where it is not set.
     pub part_concurrency: Option<usize>,
     /// Whose keys open the store.
@@ -231,7 +290,16 @@ impl Settings {
             destination: settings.get("destination")?,
             region: settings.get("region")?,
             endpoint_url: settings.get("endpoint-url")?,
+            provider: settings.get("provider")?.unwrap_or_default(),
             path_style: settings.get("path-style")?.unwrap_or_default(),
+            checksums: settings.get("checksums")?.unwrap_or_default(),
+            features: Features {
+                class: settings.get("storage-class")?,
+                sse: settings.get("sse")?,
+                lock: settings.get("object-lock")?,
+                tags: settings.get("tags")?.unwrap_or_default(),
+            },
+            bandwidth_limit: settings.get("bandwidth-limit")?,
             part_concurrency: settings.get::<PartConcurrency>("part-concurrency")?.and_then(|parts| parts.0),
             auth: settings.get("auth")?.unwrap_or_default(),
             own_keys: OwnKeys::read(properties, subject)?,
@@ -308,21 +376,21 @@ impl FromStr for Auth {
     }
 }
 
-/// How the bucket is addressed.
+/// Something that the store's provider decides, unless it is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PathStyle {
-    /// In the path where an endpoint is set, in the host name on AWS.
+pub enum Choice {
+    /// As the provider has it.
     #[default]
     Auto,
-    /// `https://endpoint/bucket/key`.
+    /// Yes.
     On,
-    /// `https://bucket.endpoint/key`.
+    /// No.
     Off,
 }
 
-impl PathStyle {
-    /// Whether the bucket stands in the path; `None` leaves it to the store.
-    pub fn in_path(self) -> Option<bool> {
+impl Choice {
+    /// What is set; `None` leaves it to the provider.
+    pub fn set(self) -> Option<bool> {
         match self {
             Self::Auto => None,
             Self::On => Some(true),
@@ -331,7 +399,7 @@ impl PathStyle {
     }
 }
 
-impl FromStr for PathStyle {
+impl FromStr for Choice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

@@ -5,8 +5,10 @@
 //! bytes of the object *last*, and a part of an object exists for nobody until [`Upload::complete`] has returned.
 
 pub mod destination;
+pub mod features;
 pub mod folder;
 pub mod key;
+pub mod provider;
 pub mod s3;
 
 use std::io::{self, Read};
@@ -53,7 +55,7 @@ pub trait Store: Send + Sync {
     /// Deletes an object. One that is not there counts as deleted.
     ///
     /// # Errors
-    /// See [`StoreError`].
+    /// [`StoreError::Retained`] while the store's object lock keeps it.
     fn delete(&self, name: &str) -> Result<(), StoreError>;
 
     /// Takes back what a run that died has left of an upload of this very name. Returns how many such uploads there were.
@@ -172,6 +174,14 @@ pub enum StoreError {
         action: String,
         /// Why.
         source: anyhow::Error,
+    },
+    /// The store keeps it from being deleted (object lock).
+    #[error("{what} is retained {}", until.map_or_else(|| "by the store's object lock".to_owned(), |until| format!("until {until:.0} by the store's object lock")))]
+    Retained {
+        /// The object, with its destination.
+        what: String,
+        /// Until when, where the store says so.
+        until: Option<Timestamp>,
     },
     /// We were asked to stop. (Not `transparent`: who looks through the causes must find [`crate::interrupt::Interrupted`].)
     #[error("stopped on request")]

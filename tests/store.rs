@@ -1,5 +1,6 @@
 //! What every store promises, held against a folder and against S3 servers; and what happens when S3 fails.
 
+mod providers;
 pub mod server;
 
 use std::io::Read;
@@ -691,6 +692,38 @@ mod s3_faults {
         server.fail(Call::Get, 1, Fault::Answer(403, "InvalidObjectState", "not valid for the object's storage class"));
         let (message, hint) = misconfigured(store.open(NAME).map(|_| ()).unwrap_err());
         assert!(message.contains("GLACIER") && hint.contains("restore-object"), "{message} {hint}");
+    }
+
+    #[test]
+    fn an_object_under_lock_says_until_when() {
+        let server = Server::start();
+        let store = s3(server.settings());
+        store.put(NAME, b"x").unwrap();
+        server.fail(
+            Call::Head,
+            1,
+            Fault::Header(200, "", ("x-amz-object-lock-retain-until-date", "2999-01-02T03:04:05Z")),
+        );
+        let error = store.delete(NAME).unwrap_err();
+        assert!(matches!(error, StoreError::Retained { until: Some(_), .. }), "{error:?}");
+        assert_eq!(
+            error.to_string(),
+            format!("s3://{BUCKET}/{NAME} is retained until 2999-01-02T03:04:05Z by the store's object lock")
+        );
+        // One who may not look learns it from the refusal.
+        server.fail(Call::Head, 1, Fault::Plain(403, ""));
+        let locked = "Access Denied because object protected by object lock.";
+        server.fail(Call::Delete, 1, Fault::Answer(403, "AccessDenied", locked));
+        let error = store.delete(NAME).unwrap_err();
+        assert!(matches!(error, StoreError::Retained { until: None, .. }), "{error:?}");
+        // A time that has passed keeps nothing.
+        server.fail(
+            Call::Head,
+            1,
+            Fault::Header(200, "", ("x-amz-object-lock-retain-until-date", "2001-01-02T03:04:05Z")),
+        );
+        store.delete(NAME).unwrap();
+        assert_eq!(names(&store, ""), Vec::<String>::new());
     }
 
     #[test]

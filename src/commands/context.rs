@@ -19,7 +19,7 @@ use crate::settings::{Auth, OwnKeys, Settings};
 use crate::store::Store;
 use crate::store::destination::Destination;
 use crate::store::folder::FolderStore;
-use crate::store::s3::{Credentials, S3Settings, S3Store};
+use crate::store::s3::{Credentials, Pace, S3Settings, S3Store};
 use crate::ui::Ui;
 
 /// The world as a command sees it.
@@ -168,11 +168,14 @@ fn open(destination: &Destination, settings: &Settings, service: &Service) -> Re
         prefix,
         region: settings.region.as_ref().map(|region| region.as_str().to_owned()).or(region),
         endpoint: settings.endpoint_url.as_ref().map(|url| url.as_str().to_owned()).or(endpoint),
-        path_style: settings.path_style.in_path(),
+        provider: settings.provider,
+        path_style: settings.path_style.set(),
+        checksums: settings.checksums.set(),
         credentials,
         part_concurrency: settings.part_concurrency,
         max_parts: None,
-        checksums: None,
+        features: settings.features.clone(),
+        pace: settings.bandwidth_limit.map(Pace::new),
     })?))
 }
 

@@ -15,6 +15,7 @@ mod clock;
 mod dialect;
 mod download;
 mod errors;
+mod pace;
 mod parts;
 mod upload;
 
@@ -31,8 +32,12 @@ use jiff::Timestamp;
 
 use self::call::{Act, Patience};
 use self::client::Client;
+use super::features::Features;
+use super::provider::Provider;
 use super::{ObjectInfo, Store, StoreError, Stored, Terms, Upload, UploadPlan, check_name};
 use crate::secret::Secret;
+
+pub use self::pace::Pace;
 
 /// A signed link is valid for seven days at most: S3's own limit.
 const LONGEST_LINK: Duration = Duration::from_hours(7 * 24);
@@ -67,16 +72,22 @@ pub struct S3Settings {
     pub region: Option<String>,
     /// `https://host[:port]` of a store that is not AWS.
     pub endpoint: Option<String>,
+    /// Who keeps it; what it asks for is chosen by that.
+    pub provider: Provider,
     /// Whether the bucket stands in the path instead of the host name. Default: in the path, except for AWS.
     pub path_style: Option<bool>,
     /// Whether to send CRC-32 checksums, which many stores refuse, instead of Content-MD5. Default: for AWS alone.
     pub checksums: Option<bool>,
     /// Where the keys come from.
     pub credentials: Credentials,
-    /// How many parts are uploaded at once. Default: 3, fewer when parts are large; memory is (this + 2) × part size.
+    /// How many parts are uploaded at once. Default: 3 (R2: 2), fewer when parts are large; memory is (this + 1) × part size + 8 MiB.
     pub part_concurrency: Option<usize>,
     /// How many parts the store takes for one object. Default: 10,000; Scaleway takes 1,000.
     pub max_parts: Option<u32>,
+    /// What is asked for beside the bytes when an object is stored.
+    pub features: Features,
+    /// How fast bytes go either way; shared by all stores that are given the same one.
+    pub pace: Option<Pace>,
 }
 
 /// A bucket, or a folder in it.
@@ -183,6 +194,10 @@ impl Store for S3Store {
     fn delete(&self, name: &str) -> Result<(), StoreError> {
         check_name(name)?;
         let (bucket, key) = (self.client.bucket(), self.client.key(name));
+        // A bucket with object lock has versions: a deletion there only hides the object, and says that it went well.
+        if let Some(until) = self.retained_until(name)? {
+            return Err(StoreError::Retained { what: self.client.url(name), until: Some(until) });
+        }
         let act = Act::new("deleting", "s3:DeleteObject", self.client.url(name));
         // After Ctrl-C, too: without the answer nobody knows whether it is gone.
         let deleted = self.client.wait_on(
@@ -241,6 +256,26 @@ impl Store for S3Store {
             dialect: Some(self.client.dialect().to_string()),
             keys_from,
             clock_ahead: self.client.clock().ahead(),
+        }
+    }
+}
+
+impl S3Store {
+    /// Until when the store's object lock keeps an object. A role that may not look is not told, and tries.
+    fn retained_until(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+        let (bucket, key) = (self.client.bucket(), self.client.key(name));
+        let act = Act::new("looking for", "s3:GetObject", self.client.url(name));
+        let head = self.client.wait_on(
+            self.client.call(&act, Patience::INTERACTIVE, None, |s3| s3.head_object().bucket(bucket).key(&key).send()),
+            || LAST_WORD,
+        )?;
+        match head {
+            Ok(head) => {
+                let until = head.object_lock_retain_until_date().and_then(time);
+                Ok(until.filter(|until| *until > Timestamp::now()))
+            }
+            Err(StoreError::Interrupted(stopped)) => Err(stopped.into()),
+            Err(_) => Ok(None),
         }
     }
 }

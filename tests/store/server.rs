@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -82,7 +83,7 @@ pub enum Fault {
 }
 
 struct Rule {
-    call: Box<dyn Fn(Call) -> bool + Send + Sync>,
+    fits: Box<dyn Fn(&Seen) -> bool + Send + Sync>,
     times: usize,
     fault: Fault,
 }
@@ -104,6 +105,9 @@ impl Seen {
 struct Script {
     rules: Mutex<Vec<Rule>>,
     seen: Mutex<Vec<Seen>>,
+    slow: AtomicBool,
+    parts: AtomicUsize,
+    most: AtomicUsize,
 }
 
 /// The server; it ends when it is dropped.
@@ -171,7 +175,22 @@ impl Server {
 
     /// The next `times` calls that fit fail.
     pub fn fail_where(&self, call: impl Fn(Call) -> bool + Send + Sync + 'static, times: usize, fault: Fault) {
-        self.script.rules.lock().unwrap().push(Rule { call: Box::new(call), times, fault });
+        self.refuse(move |seen| call(seen.call), times, fault);
+    }
+
+    /// The next `times` calls that fit by what they carry fail.
+    pub fn refuse(&self, fits: impl Fn(&Seen) -> bool + Send + Sync + 'static, times: usize, fault: Fault) {
+        self.script.rules.lock().unwrap().push(Rule { fits: Box::new(fits), times, fault });
+    }
+
+    /// Each part takes a moment from now on, so that those on their way at once are seen together.
+    pub fn slow_down(&self) {
+        self.script.slow.store(true, Ordering::Relaxed);
+    }
+
+    /// The most parts that were on their way at once.
+    pub fn most_parts_at_once(&self) -> usize {
+        self.script.most.load(Ordering::Relaxed)
     }
 
     /// The calls since the last look.
@@ -223,10 +242,11 @@ async fn answer(
     let headers = request.headers().iter();
     let headers =
         headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-    script.seen.lock().unwrap().push(Seen { call, headers: headers.collect() });
+    let seen = Seen { call, headers: headers.collect() };
+    script.seen.lock().unwrap().push(seen.clone());
     let fault = {
         let mut rules = script.rules.lock().unwrap();
-        let rule = rules.iter_mut().find(|rule| rule.times > 0 && (rule.call)(call));
+        let rule = rules.iter_mut().find(|rule| rule.times > 0 && (rule.fits)(&seen));
         rule.map(|rule| {
             rule.times -= 1;
             rule.fault.clone()
@@ -262,7 +282,19 @@ async fn answer(
         }
         _ => {}
     }
-    let response = Service::call(&s3, request).await.map_err(|error| io::Error::other(format!("{error:?}")))?;
+    let part = matches!(call, Call::Part(_));
+    if part {
+        let now = script.parts.fetch_add(1, Ordering::Relaxed) + 1;
+        script.most.fetch_max(now, Ordering::Relaxed);
+        if script.slow.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    let response = Service::call(&s3, request).await.map_err(|error| io::Error::other(format!("{error:?}")));
+    if part {
+        script.parts.fetch_sub(1, Ordering::Relaxed);
+    }
+    let response = response?;
     match fault {
         Some(Fault::LoseAnswer) => Err(io::ErrorKind::ConnectionReset.into()),
         Some(Fault::Cut(after)) => {

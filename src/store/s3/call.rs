@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::config::http::HttpResponse;
@@ -21,6 +21,7 @@ use http_body::{Frame, SizeHint};
 
 use super::client::Client;
 use super::errors::{Advice, Trouble};
+use super::pace::Pace;
 use crate::store::StoreError;
 
 /// The first pause before trying again; it doubles up to the longest.
@@ -142,6 +143,9 @@ impl Progress {
 struct Slices {
     bytes: Bytes,
     progress: Progress,
+    pace: Option<Pace>,
+    /// The wait for our turn, where there is a pace.
+    turn: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 /// Small enough to see a slow line move, large enough to cost nothing.
@@ -153,12 +157,18 @@ impl http_body::Body for Slices {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         if self.bytes.is_empty() {
             return Poll::Ready(None);
         }
-        let length = self.bytes.len().min(SLICE);
+        let mut length = self.bytes.len().min(SLICE);
+        if let Some(pace) = self.pace.clone() {
+            length = length.min(pace.piece(SLICE));
+            let turn = self.turn.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(pace.book(length).into())));
+            ready!(turn.as_mut().poll(context));
+            self.turn = None;
+        }
         let slice = self.bytes.split_to(length);
         self.progress.touch(self.bytes.len());
         Poll::Ready(Some(Ok(Frame::data(slice))))
@@ -180,6 +190,8 @@ pub struct Watched {
     pub bytes: Bytes,
     /// Where their movement is seen.
     pub progress: Progress,
+    /// How fast they may go.
+    pub pace: Option<Pace>,
 }
 
 impl Intercept for Watched {
@@ -194,7 +206,8 @@ impl Intercept for Watched {
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         self.progress.touch(self.bytes.len());
-        let slices = Slices { bytes: self.bytes.clone(), progress: self.progress.clone() };
+        let (bytes, progress, pace) = (self.bytes.clone(), self.progress.clone(), self.pace.clone());
+        let slices = Slices { bytes, progress, pace, turn: None };
         *context.request_mut().body_mut() = SdkBody::from_body_1_x(slices);
         Ok(())
     }

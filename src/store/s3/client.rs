@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 use super::clock::Clock;
 use super::dialect::Dialect;
 use super::errors;
-use super::parts::{Cut, MOST_PARTS};
+use super::parts::Cut;
 use super::{Credentials, S3Settings};
 use crate::interrupt;
 use crate::store::StoreError;
@@ -62,8 +62,15 @@ pub struct Client {
 impl Client {
     /// Checks the settings.
     pub fn new(settings: S3Settings) -> Result<Self, StoreError> {
-        if let Some(endpoint) = &settings.endpoint {
-            check_endpoint(endpoint)?;
+        match (&settings.endpoint, settings.provider.example()) {
+            (Some(endpoint), _) => check_endpoint(endpoint)?,
+            (None, Some(example)) => {
+                return Err(StoreError::Misconfigured {
+                    message: format!("The provider is {}, and its address is not set", settings.provider),
+                    hint: format!("Type: dokku pgbackup:set <service> endpoint-url {example}"),
+                });
+            }
+            (None, None) => {}
         }
         Ok(Self {
             dialect: Dialect::of(&settings),
@@ -130,7 +137,7 @@ impl Client {
 
     /// How an object of at most `expected` bytes is cut.
     pub fn cut(&self, expected: u64) -> Cut {
-        Cut::new(expected, self.settings.max_parts.unwrap_or(MOST_PARTS), self.settings.part_concurrency)
+        Cut::new(expected, self.dialect.limits, self.settings.part_concurrency)
     }
 
     /// The runtime, made when it is first needed: `help` must not start threads.
@@ -244,6 +251,13 @@ impl Client {
     /// The region when the settings have none. Stores with an endpoint rarely care, and their hosts have no instance
     /// metadata to ask; AWS itself answers a wrong region with the right one, which call.rs follows.
     async fn region_of(&self, environment: &ProviderConfig) -> String {
+        let endpoint = self.settings.endpoint.as_deref();
+        let provider = self.settings.provider.resolved(endpoint);
+        // An address knows better than the environment, which speaks of AWS.
+        let told = endpoint.and_then(|endpoint| provider.region_in(endpoint));
+        if let Some(region) = told.or_else(|| provider.preset().region.map(str::to_owned)) {
+            return region;
+        }
         let region = if self.settings.endpoint.is_some() {
             RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
                 .or_else(ProfileFileRegionProvider::new())

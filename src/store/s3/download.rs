@@ -145,6 +145,9 @@ impl Source {
                         if chunk.is_empty() {
                             continue;
                         }
+                        if let Some(pace) = &self.client.settings().pace {
+                            tokio::time::sleep_until(pace.book(chunk.len()).into()).await;
+                        }
                         self.offset += chunk.len() as u64;
                         self.crc.update(&chunk);
                         if sender.send(Ok(chunk)).await.is_err() {

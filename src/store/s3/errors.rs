@@ -11,6 +11,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::call::Act;
+use super::dialect::Dialect;
 use super::{Credentials, S3Settings};
 use crate::store::StoreError;
 
@@ -185,6 +186,9 @@ impl Trouble {
         let auth =
             "Type: dokku pgbackup:auth <service> (or dokku postgres:backup-auth <service> …) with the right keys";
         let misconfigured = |message: String, hint: &str| StoreError::Misconfigured { message, hint: hint.to_owned() };
+        if let Some(error) = self.of_the_dialect(act, settings, store) {
+            return error;
+        }
         match self.kind {
             Kind::NoCredentials => no_credentials_because(&self.detail),
             Kind::Unreachable => misconfigured(
@@ -284,6 +288,57 @@ impl Trouble {
 
     fn quoted(&self) -> String {
         if self.detail.is_empty() { String::new() } else { format!(": {}", self.detail) }
+    }
+
+    /// What the store's code says nothing of: R2 has answered "Unauthorized" to a checksum header.
+    fn of_the_dialect(&self, act: &Act, settings: &S3Settings, store: &str) -> Option<StoreError> {
+        let dialect = Dialect::of(settings);
+        match self.kind {
+            Kind::Answered if self.tells_of_a_lock(act) => {
+                Some(StoreError::Retained { what: act.resource.clone(), until: None })
+            }
+            Kind::Answered if self.tells_of_checksums() => {
+                let (said, set) = if dialect.crc {
+                    ("doesn't take CRC-32 headers", "off")
+                } else {
+                    ("asks for checksum headers", "on")
+                };
+                Some(StoreError::Misconfigured {
+                    message: format!("{store} {said}{}", self.quoted()),
+                    hint: format!(
+                        "Type: dokku pgbackup:set <service> checksums {set}; or say whose store it is: dokku pgbackup:set <service> provider …"
+                    ),
+                })
+            }
+            Kind::Unreachable if settings.endpoint.is_some() && !dialect.path_style => {
+                Some(StoreError::Misconfigured {
+                    message: format!("{store} can't be reached with the bucket in its host name: {}", self.detail),
+                    hint: "Put the bucket into the path: dokku pgbackup:set <service> path-style on".to_owned(),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn tells_of_checksums(&self) -> bool {
+        let detail = self.detail.to_ascii_lowercase();
+        let words = [
+            "x-amz-checksum",
+            "x-amz-sdk-checksum",
+            "checksum-algorithm",
+            "checksum algorithm",
+            "x-amz-trailer",
+            "content-md5",
+        ];
+        words.iter().any(|word| detail.contains(word))
+    }
+
+    /// "Access Denied because object protected by object lock" (AWS), "Object is WORM protected" (MinIO).
+    fn tells_of_a_lock(&self, act: &Act) -> bool {
+        let detail = self.detail.to_ascii_lowercase();
+        let words = ["object lock", "object-lock", "worm protected", "retention"];
+        act.permission == "s3:DeleteObject"
+            && (self.code == "ObjectLocked" || words.iter().any(|word| detail.contains(word)))
     }
 
     /// AWS names what is missing: "… is not authorized to perform: kms:GenerateDataKey on resource: …".

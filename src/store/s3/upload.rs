@@ -11,11 +11,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::anyhow;
-use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::primitives::{ByteStream, DateTime};
+use aws_sdk_s3::types::{
+    ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ObjectLockMode, ServerSideEncryption,
+    StorageClass,
+};
 use aws_smithy_types::base64;
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
@@ -25,6 +28,7 @@ use super::LAST_WORD;
 use super::call::{Act, Patience, Progress, Watched};
 use super::client::Client;
 use super::parts::Cut;
+use crate::store::features::{Features, Sse};
 use crate::store::{StoreError, Stored, Upload, UploadPlan};
 
 /// How the store confirmed some bytes, the weakest first.
@@ -192,11 +196,18 @@ impl S3Upload {
         let (bucket, key) = (self.client.bucket(), self.client.key(&self.name));
         let act = self.act("beginning the upload of");
         let crc = self.client.dialect().crc;
+        let asked = Asked::of(&self.client.settings().features, true);
         let reply = self.client.wait_on(
             self.client.call(&act, patience, None, |s3| {
                 s3.create_multipart_upload()
                     .bucket(bucket)
                     .key(&key)
+                    .set_storage_class(asked.class.clone())
+                    .set_server_side_encryption(asked.sse.clone())
+                    .set_ssekms_key_id(asked.kms_key.clone())
+                    .set_object_lock_mode(asked.lock.clone())
+                    .set_object_lock_retain_until_date(asked.until)
+                    .set_tagging(asked.tags.clone())
                     .set_checksum_algorithm(crc.then_some(ChecksumAlgorithm::Crc32))
                     .set_checksum_type(crc.then_some(ChecksumType::FullObject))
                     .send()
@@ -284,7 +295,7 @@ impl S3Upload {
             place.copy_from_slice(head);
         }
         if self.id.is_none() {
-            return put_bytes(&self.client, &self.name, &Bytes::from(first));
+            return put_bytes(&self.client, &self.name, &Bytes::from(first), true);
         }
         if let Some(last) = last {
             self.send(self.number, last)?;
@@ -505,6 +516,35 @@ impl Whole {
     }
 }
 
+/// What is asked for beside the bytes, in the SDK's types.
+struct Asked {
+    class: Option<StorageClass>,
+    sse: Option<ServerSideEncryption>,
+    kms_key: Option<String>,
+    lock: Option<ObjectLockMode>,
+    until: Option<DateTime>,
+    tags: Option<String>,
+}
+
+impl Asked {
+    fn of(features: &Features, backup: bool) -> Self {
+        let (sse, kms_key) = match &features.sse {
+            None => (None, None),
+            Some(Sse::Aes256) => (Some(ServerSideEncryption::Aes256), None),
+            Some(Sse::Kms(key)) => (Some(ServerSideEncryption::AwsKms), key.clone()),
+        };
+        let mode = |compliance| if compliance { ObjectLockMode::Compliance } else { ObjectLockMode::Governance };
+        Self {
+            class: features.class.as_ref().filter(|_| backup).map(|class| StorageClass::from(class.as_str())),
+            sse,
+            kms_key,
+            lock: features.lock.map(|lock| mode(lock.compliance)),
+            until: features.lock.map(|lock| DateTime::from(SystemTime::now() + lock.period)),
+            tags: (!features.tags.is_empty()).then(|| features.tags.to_string()),
+        }
+    }
+}
+
 /// One part with all that its sending needs.
 struct SentPart {
     act: Act,
@@ -532,7 +572,11 @@ impl SentPart {
                     .set_content_md5(digests.md5_header())
                     .body(ByteStream::from(bytes.clone()))
                     .customize()
-                    .interceptor(Watched { bytes: bytes.clone(), progress: progress.clone() });
+                    .interceptor(Watched {
+                        bytes: bytes.clone(),
+                        progress: progress.clone(),
+                        pace: client.settings().pace.clone(),
+                    });
                 if dialect.sign_payload { call } else { call.disable_payload_signing() }.send()
             })
             .await?;
@@ -544,26 +588,38 @@ impl SentPart {
 
 /// Stores a small object at once.
 pub fn put(client: &Client, name: &str, bytes: &[u8]) -> Result<Stored, StoreError> {
-    put_bytes(client, name, &Bytes::copy_from_slice(bytes))
+    put_bytes(client, name, &Bytes::copy_from_slice(bytes), false)
 }
 
-fn put_bytes(client: &Client, name: &str, bytes: &Bytes) -> Result<Stored, StoreError> {
+/// Stores an object in one call; `backup` says whether it is one, or something small beside it.
+fn put_bytes(client: &Client, name: &str, bytes: &Bytes, backup: bool) -> Result<Stored, StoreError> {
     let act = Act::new("storing", "s3:PutObject", client.url(name));
     let (bucket, key) = (client.bucket(), client.key(name));
     let dialect = client.dialect();
     let mut digests = Digests::of(bytes, !dialect.crc);
     let progress = Progress::new();
+    let asked = Asked::of(&client.settings().features, backup);
     let reply = client.wait_on(
         client.call(&act, Patience::STEADY, Some(&progress), |s3| {
             let call = s3
                 .put_object()
                 .bucket(bucket)
                 .key(&key)
+                .set_storage_class(asked.class.clone())
+                .set_server_side_encryption(asked.sse.clone())
+                .set_ssekms_key_id(asked.kms_key.clone())
+                .set_object_lock_mode(asked.lock.clone())
+                .set_object_lock_retain_until_date(asked.until)
+                .set_tagging(asked.tags.clone())
                 .set_checksum_crc32(dialect.crc.then(|| digests.crc_header()))
                 .set_content_md5(digests.md5_header())
                 .body(ByteStream::from(bytes.clone()))
                 .customize()
-                .interceptor(Watched { bytes: bytes.clone(), progress: progress.clone() });
+                .interceptor(Watched {
+                    bytes: bytes.clone(),
+                    progress: progress.clone(),
+                    pace: client.settings().pace.clone(),
+                });
             if dialect.sign_payload { call } else { call.disable_payload_signing() }.send()
         }),
         // Cut off before its last byte, the store keeps nothing; after it, the answer says what there is.
