@@ -14,6 +14,7 @@ pub mod delete;
 pub mod doctor;
 pub mod download;
 pub mod help;
+pub mod iam_policy;
 pub mod info;
 pub mod list;
 pub mod metrics;
@@ -29,6 +30,7 @@ pub mod set;
 pub mod status;
 pub mod telling;
 pub mod upload;
+pub mod url;
 pub mod verify;
 pub mod version;
 
@@ -48,6 +50,7 @@ pub enum Command {
     Doctor(doctor::Args),
     Download(download::Args),
     Help(help::Args),
+    IamPolicy(iam_policy::Args),
     Info(info::Args),
     List(list::Args),
     #[command(name = "notify:test")]
@@ -62,6 +65,7 @@ pub enum Command {
     Rollback(rollback::Args),
     Set(set::Args),
     Status(status::Args),
+    Url(url::Args),
     Verify(verify::Args),
     Version(version::Args),
 }
@@ -81,6 +85,7 @@ impl Command {
             Self::Doctor(args) => doctor::run(args, context),
             Self::Download(args) => download::run(args, context),
             Self::Help(args) => help::run(args, context),
+            Self::IamPolicy(args) => iam_policy::run(args, context),
             Self::Info(args) => info::run(args, context),
             Self::List(args) => list::run(args, context),
             Self::NotifyTest(args) => notify_test::run(args, context),
@@ -93,6 +98,7 @@ impl Command {
             Self::Verify(args) => verify::run(args, context),
             Self::Set(args) => set::run(args, context),
             Self::Status(args) => status::run(args, context),
+            Self::Url(args) => url::run(args, context),
             Self::Version(args) => version::run(args, context),
         }
     }

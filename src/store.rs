@@ -8,6 +8,7 @@ pub mod destination;
 pub mod features;
 pub mod folder;
 pub mod key;
+pub mod link;
 pub mod provider;
 pub mod s3;
 

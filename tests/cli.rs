@@ -149,6 +149,8 @@ fn help_for_one_command() {
 
     Properties:
         auth              Whose keys open the store: own (pgbackup:auth), service (postgres:backup-auth), iam (instance role) or auto (the first that is there) (default: auto)
+        bandwidth-limit   How fast backups are sent to and read from an S3 store at most
+        checksums         Whether uploads carry CRC-32 headers (on) or Content-MD5 (off); auto: what the provider takes (default: auto)
         destination       Where backups go
         drill-max-age     Within which time a restore drill must have passed for pgbackup:status to be content
         endpoint-url      Address of an S3-compatible store other than AWS
@@ -157,9 +159,14 @@ fn help_for_one_command() {
         maintenance       Whether a restore puts the linked apps into maintenance mode (needs the maintenance plugin) (default: on)
         metrics-file      File that is written with metrics of all services after each run, for node_exporter (with --global only)
         notify-on         Which events webhooks are told of (plugins and the healthcheck are told of all) (default: failed,suspicious,missed,recovered)
+        object-lock       For how long the store keeps a new backup from being deleted (the bucket must have object lock)
         part-concurrency  How many parts are sent to the store at once (default: auto)
-        path-style        Whether the bucket stands in the path (on) or in the host name (off); auto: on with an endpoint-url (default: auto)
+        path-style        Whether the bucket stands in the path (on) or in the host name (off); auto: in the path except on AWS (default: auto)
+        provider          Whose S3-compatible store it is; auto: known by the host name of the endpoint-url (docs/providers.md) (default: auto)
         region            Region of the bucket
+        sse               Encryption by the store with its own keys (SSE-S3 or SSE-KMS)
+        storage-class     Storage class of new backups
+        tags              Tags of the objects of new backups
         webhook-url       Addresses that are told of events: those of Slack, Discord and Teams are known by their hosts, others get JSON
 
     Examples:
@@ -282,7 +289,7 @@ fn set_stores_what_is_valid_and_nothing_else() {
     exit 2
     "#);
     assert_snapshot!(host.run("set", &["prod", "nosuch", "x"]).seen(), @r"
-     !     Invalid property specified, valid properties include: auth, destination, drill-max-age, endpoint-url, healthcheck-url, keep-previous, maintenance, metrics-file, notify-on, part-concurrency, path-style, region, webhook-url
+     !     Invalid property specified, valid properties include: auth, bandwidth-limit, checksums, destination, drill-max-age, endpoint-url, healthcheck-url, keep-previous, maintenance, metrics-file, notify-on, object-lock, part-concurrency, path-style, provider, region, sse, storage-class, tags, webhook-url
     exit 2
     ");
     assert_eq!(host.run("set", &["ghost", "region", "x"]).code, 1);

@@ -43,7 +43,7 @@ pub struct Args {
     /// The service in whose container the backup is loaded
     #[arg(value_name = "service")]
     pub service: ServiceName,
-    /// The backup: its key or any part of the key that fits only one or latest; - reads it from standard input
+    /// The backup: its key or any part of the key that fits only one or latest; a presigned https link; - reads it from standard input
     #[arg(value_name = "backup", required_unless_present_any = ["before", "file"], allow_hyphen_values = true)]
     pub backup: Option<String>,
     /// Take the newest backup that began before this time (UTC unless it has an offset): "2023-04-03 11:30"

@@ -33,6 +33,7 @@ use jiff::Timestamp;
 use self::call::{Act, Patience};
 use self::client::Client;
 use super::features::Features;
+use super::link::Link;
 use super::provider::Provider;
 use super::{ObjectInfo, Store, StoreError, Stored, Terms, Upload, UploadPlan, check_name};
 use crate::secret::Secret;
@@ -59,6 +60,8 @@ pub enum Credentials {
         /// Session token, for temporary keys.
         session_token: Option<Secret>,
     },
+    /// None: a link that somebody has signed opens one object.
+    Link(Link),
 }
 
 /// Everything that leads to a bucket. `..Default::default()` for what isn't set.
@@ -109,6 +112,30 @@ impl S3Store {
     pub fn open(settings: S3Settings) -> Result<Self, StoreError> {
         Ok(Self { client: Arc::new(Client::new(settings)?) })
     }
+}
+
+/// Reads the object that a presigned link opens, as any other one: taken up again where a connection breaks. Its length stands beside
+/// it, where the server says it.
+///
+/// # Errors
+/// When the link is refused or has expired, or its server can't be reached. No error holds the link.
+pub fn open_link(link: Link, pace: Option<Pace>) -> Result<(Box<dyn Read + Send>, Option<u64>), StoreError> {
+    let settings = S3Settings {
+        bucket: "link".to_owned(),
+        // Nothing is looked up for what isn't signed.
+        region: Some("us-east-1".to_owned()),
+        endpoint: Some(link.origin().to_owned()),
+        provider: Provider::Other,
+        path_style: Some(true),
+        // A header of S3's that the link's signature doesn't cover would make it invalid.
+        checksums: Some(false),
+        credentials: Credentials::Link(link),
+        pace,
+        ..S3Settings::default()
+    };
+    let reader = download::S3Reader::open(&Arc::new(Client::new(settings)?), "link")?;
+    let total = reader.total();
+    Ok((Box::new(reader), total))
 }
 
 impl Store for S3Store {

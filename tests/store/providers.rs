@@ -3,6 +3,9 @@
 use pgbackup::store::features::{Features, Rate};
 use pgbackup::store::provider::Provider;
 
+use pgbackup::store::link::Link;
+use pgbackup::store::s3::open_link;
+
 use super::server::Seen;
 use super::*;
 
@@ -161,4 +164,57 @@ fn a_limit_of_bandwidth_holds_both_ways() {
     for took in [sent, read] {
         assert!(took >= Duration::from_millis(1_700), "16 MiB at 8 MiB a second took {took:?}");
     }
+}
+
+fn read_link(link: &str) -> Result<Vec<u8>, String> {
+    let (mut reader, total) = open_link(link.parse().unwrap(), None).map_err(|error| format!("{error} {error:?}"))?;
+    let mut all = Vec::new();
+    reader.read_to_end(&mut all).map_err(|error| format!("{error} {error:?}"))?;
+    assert_eq!(total, Some(all.len() as u64));
+    Ok(all)
+}
+
+/// A link reads like any object, and is taken up again where it broke; it never stands in an error.
+#[test]
+fn a_link_is_read_to_its_end_and_never_repeated() {
+    let server = Server::start();
+    let store = s3(S3Settings { prefix: "a b".into(), ..server.settings() });
+    let all = bytes(3 * MIB + 17);
+    store.put(NAME, &all).unwrap();
+    let link = store.presign(NAME, Duration::from_mins(5)).unwrap().unwrap();
+    server.seen();
+    server.fail(Call::Get, 1, Fault::Cut(1_000_000));
+    server.fail(Call::Get, 1, Fault::Answer(503, "SlowDown", ""));
+    assert!(read_link(&link).unwrap() == all);
+    let seen = server.seen();
+    assert_eq!(seen.last().unwrap().header("range"), Some("bytes=1000000-"));
+    for seen in &seen {
+        let foreign = |name: &str| name.starts_with("x-amz") || name.starts_with("amz") || name == "authorization";
+        assert!(!seen.headers.iter().any(|(name, _)| foreign(name)), "{:?}", seen.headers);
+    }
+
+    let signature = link.split("X-Amz-Signature=").nth(1).unwrap().split('&').next().unwrap();
+    let shown = link.parse::<Link>().unwrap().to_string();
+    assert!(shown.ends_with(&format!("/{BUCKET}/a b/{NAME}")), "{shown}");
+    let expired = Fault::Answer(403, "AccessDenied", "Request has expired");
+    // Some repeat what they refuse.
+    let echo = format!("https://x/?X-Amz-Signature={signature}").leak();
+    for (fault, wanted) in [
+        (expired, "has expired"),
+        (Fault::Answer(403, "SignatureDoesNotMatch", echo), "is refused: SignatureDoesNotMatch (HTTP 403)"),
+        (Fault::Plain(404, echo), "does not exist"),
+        (Fault::Plain(403, echo), "is refused: HTTP 403"),
+        (Fault::Plain(302, echo), "is refused: HTTP 302"),
+    ] {
+        server.fail(Call::Get, 1, fault.clone());
+        let error = read_link(&link).unwrap_err();
+        assert!(error.contains(wanted) && error.contains(&shown), "{fault:?}: {error}");
+        assert!(!error.contains(signature), "{error}");
+    }
+    // One that a shell has cut at its first &.
+    let error = read_link(link.split('&').next().unwrap()).unwrap_err();
+    assert!(error.contains("in quotes"), "{error}");
+    let nowhere = link.replace(&server.endpoint(), "http://127.0.0.1:1");
+    let error = read_link(&nowhere).unwrap_err();
+    assert!(error.contains("can't be reached") && !error.contains(signature), "{error}");
 }

@@ -18,6 +18,8 @@ use crate::manifest::Manifest;
 use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::store::Store;
+use crate::store::link::{InvalidLink, Link};
+use crate::store::s3::open_link;
 use crate::ui::Progress;
 
 /// What every gzip stream begins with.
@@ -34,6 +36,8 @@ pub enum Source {
     },
     /// A file on this host.
     File(PathBuf),
+    /// An object that a presigned link opens.
+    Link(Link),
     /// Standard input.
     Stdin,
 }
@@ -80,6 +84,12 @@ pub fn choose(
         }
         return Ok(Source::Stdin);
     }
+    if let Some(text) = backup.filter(|text| Link::is_meant(text)) {
+        let link = text.parse().map_err(|error: InvalidLink| {
+            Failure::usage(format!("That is no link to a backup: {error}")).hint("Give the whole link, in quotes")
+        })?;
+        return Ok(Source::Link(link));
+    }
     let selector = Selector::new(backup, before)?;
     let found = Service::find(&context.environment.lib_root, service)?;
     let store = context.store(&found)?;
@@ -99,6 +109,7 @@ impl Source {
         match self {
             Self::Stored { backup, .. } => backup.key.to_string(),
             Self::File(path) => path.display().to_string(),
+            Self::Link(link) => link.to_string(),
             Self::Stdin => "standard input".to_owned(),
         }
     }
@@ -112,7 +123,7 @@ impl Source {
     pub fn manifest(&self) -> Option<&Manifest> {
         match self {
             Self::Stored { backup, .. } => backup.manifest.as_ref(),
-            Self::File(_) | Self::Stdin => None,
+            Self::File(_) | Self::Link(_) | Self::Stdin => None,
         }
     }
 
@@ -158,6 +169,11 @@ impl Source {
                 let file = File::open(&path).with_context(|| format!("{} can't be read", path.display()))?;
                 let progress = context.ui.progress(&label, file.metadata().ok().map(|file| file.len()));
                 Fetched { reader: Box::new(Metered { reader: file, progress }), manifest: None, name, stored: false }
+            }
+            Self::Link(link) => {
+                let (reader, total) = open_link(link, None)?;
+                let progress = context.ui.progress(&label, total);
+                Fetched { reader: Box::new(Metered { reader, progress }), manifest: None, name, stored: false }
             }
             Self::Stdin => {
                 let progress = context.ui.progress(&label, None);

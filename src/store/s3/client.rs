@@ -11,12 +11,15 @@ use aws_config::imds;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
+use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, ProvideCredentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig,
+    BehaviorVersion, ConfigBag, Intercept, ProvideCredentials, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation, RuntimeComponents, SharedCredentialsProvider, SharedHttpClient,
+    StalledStreamProtectionConfig,
 };
+use aws_sdk_s3::error::BoxError;
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
@@ -28,6 +31,7 @@ use super::parts::Cut;
 use super::{Credentials, S3Settings};
 use crate::interrupt;
 use crate::store::StoreError;
+use crate::store::link::Link;
 
 /// How often a blocked thread looks whether we were asked to stop.
 const TICK: Duration = Duration::from_millis(200);
@@ -110,6 +114,9 @@ impl Client {
 
     /// `s3://bucket/prefix/name`.
     pub fn url(&self, name: &str) -> String {
+        if let Credentials::Link(link) = &self.settings.credentials {
+            return link.to_string();
+        }
         format!("s3://{}/{}", self.settings.bucket, self.key(name))
     }
 
@@ -245,6 +252,9 @@ impl Client {
         if let Some(endpoint) = &self.settings.endpoint {
             config = config.endpoint_url(endpoint.trim_end_matches('/'));
         }
+        if let Credentials::Link(link) = &self.settings.credentials {
+            config = config.interceptor(Signed { link: link.clone() });
+        }
         Ok(Connection { s3: aws_sdk_s3::Client::from_conf(config.build()), region, generation, keys_from })
     }
 
@@ -289,6 +299,11 @@ impl Client {
                 );
                 Ok((SharedCredentialsProvider::new(keys), None))
             }
+            // Signed with nothing: the link takes the place of what is signed.
+            Credentials::Link(_) => {
+                let nothing = aws_sdk_s3::config::Credentials::new("link", "link", None, None, "pgbackup");
+                Ok((SharedCredentialsProvider::new(nothing), None))
+            }
             Credentials::Chain => {
                 // A host that is no instance answers nothing at the metadata address: told after seconds, not after a minute.
                 let instance = imds::Client::builder()
@@ -308,6 +323,42 @@ impl Client {
                 Ok((SharedCredentialsProvider::new(chain), provider_of(&keys)))
             }
         }
+    }
+}
+
+/// Sends a request to where a link leads, and with nothing that its signature doesn't allow.
+#[derive(Debug)]
+struct Signed {
+    link: Link,
+}
+
+/// What may stand beside a link: it is not signed, and no header of S3's own.
+const BESIDE_A_LINK: [&str; 4] = ["host", "range", "if-match", "user-agent"];
+
+impl Intercept for Signed {
+    fn name(&self) -> &'static str {
+        "Signed"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request_mut();
+        // Without the error's own words, which hold what could not be read.
+        request.set_uri(self.link.url().reveal()).map_err(|_| "the link is not a URL")?;
+        let headers = request.headers_mut();
+        let others: Vec<String> = headers
+            .iter()
+            .map(|(name, _)| name.to_owned())
+            .filter(|name| !BESIDE_A_LINK.contains(&name.as_str()))
+            .collect();
+        for name in others {
+            headers.remove(&name);
+        }
+        Ok(())
     }
 }
 

@@ -33,6 +33,7 @@ pub struct S3Reader {
     client: Arc<Client>,
     chunks: mpsc::Receiver<Result<Bytes, StoreError>>,
     chunk: Bytes,
+    total: Option<u64>,
     task: JoinHandle<()>,
 }
 
@@ -50,13 +51,19 @@ impl S3Reader {
             expected_crc: None,
         };
         let first = client.wait(source.get(Patience::INTERACTIVE))??;
+        let total = source.total;
         let (sender, chunks) = mpsc::channel(READ_AHEAD);
         let task = client.runtime()?.spawn(async move {
             if let Err(error) = Box::pin(source.pump(first, &sender)).await {
                 let _ = sender.send(Err(error)).await;
             }
         });
-        Ok(Self { client: Arc::clone(client), chunks, chunk: Bytes::new(), task })
+        Ok(Self { client: Arc::clone(client), chunks, chunk: Bytes::new(), total, task })
+    }
+
+    /// The object's length, where the store says it.
+    pub fn total(&self) -> Option<u64> {
+        self.total
     }
 }
 

@@ -131,7 +131,7 @@ impl Trouble {
                 // Keys from a file, a role or an instance may have been renewed since.
                 ("ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired", _) => match settings.credentials {
                     Credentials::Chain => Advice::Reconnect { region: None },
-                    Credentials::Static { .. } => Advice::Never,
+                    Credentials::Static { .. } | Credentials::Link(_) => Advice::Never,
                 },
                 _ if self.names_another_region() && settings.region.is_none() => {
                     Advice::Reconnect { region: self.region.clone() }
@@ -186,7 +186,7 @@ impl Trouble {
         let auth =
             "Type: dokku pgbackup:auth <service> (or dokku postgres:backup-auth <service> …) with the right keys";
         let misconfigured = |message: String, hint: &str| StoreError::Misconfigured { message, hint: hint.to_owned() };
-        if let Some(error) = self.of_the_dialect(act, settings, store) {
+        if let Some(error) = self.of_the_link(settings).or_else(|| self.of_the_dialect(act, settings, store)) {
             return error;
         }
         match self.kind {
@@ -290,6 +290,30 @@ impl Trouble {
         if self.detail.is_empty() { String::new() } else { format!(": {}", self.detail) }
     }
 
+    /// Why a presigned link opens nothing. The store's own words are left out: they can repeat what they refuse.
+    fn of_the_link(&self, settings: &S3Settings) -> Option<StoreError> {
+        let Credentials::Link(link) = &settings.credentials else { return None };
+        let answered = matches!(self.kind, Kind::Answered | Kind::Garbled);
+        if !answered || self.status == 412 || self.status >= 500 {
+            return None;
+        }
+        if matches!(self.code.as_str(), "NoSuchKey" | "NoSuchBucket") || self.status == 404 {
+            return Some(StoreError::NotFound { what: link.to_string() });
+        }
+        let expired = self.detail.to_ascii_lowercase().contains("expired") || self.code.starts_with("ExpiredToken");
+        let message = if expired {
+            format!("The link to {link} has expired")
+        } else {
+            format!("The link to {link} is refused: {}", self.named())
+        };
+        let hint = if expired {
+            "Have a new one made: dokku pgbackup:url <service> <backup> where the bucket may be read, or aws s3 presign s3://BUCKET/KEY"
+        } else {
+            "Give the whole link, in quotes (& ends a command in a shell); it opens only what the keys that signed it may read"
+        };
+        Some(StoreError::Misconfigured { message, hint: hint.to_owned() })
+    }
+
     /// What the store's code says nothing of: R2 has answered "Unauthorized" to a checksum header.
     fn of_the_dialect(&self, act: &Act, settings: &S3Settings, store: &str) -> Option<StoreError> {
         let dialect = Dialect::of(settings);
@@ -370,6 +394,7 @@ fn no_credentials_because(detail: &str) -> StoreError {
 fn key_source(settings: &S3Settings) -> &'static str {
     match settings.credentials {
         Credentials::Static { .. } => "the settings",
+        Credentials::Link(_) => "the link",
         Credentials::Chain => "the environment, profile or instance role",
     }
 }

@@ -1,0 +1,275 @@
+//! `pgbackup:iam-policy`: the least that a role must be allowed, as JSON for exactly the configured bucket and prefix.
+//!
+//! Pure but for reading the settings: nothing is asked of AWS, and nothing is changed there. A test holds the actions against what
+//! the store's errors call the permissions that are missing.
+
+use anyhow::Result;
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use crate::commands::Context;
+use crate::dokku::properties::Subject;
+use crate::error::Failure;
+use crate::settings::Settings;
+use crate::store::destination::Destination;
+use crate::store::features::Sse;
+
+/// Print the least-privilege policy for the bucket
+///
+/// The JSON is for exactly the bucket and prefix that are configured, with what the storage settings in effect need (object-lock and
+/// tags and the key of sse). A role that only takes backups may not read or delete any: keep the other two for another key.
+/// With --lifecycle the rule of the bucket is printed that removes the parts of uploads that were never completed.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "<service>|--global [--role backup|restore|prune|all] [--lifecycle]",
+    after_help = "Allow the role of the host to take backups of lollipop and nothing else
+
+    dokku pgbackup:iam-policy lollipop > policy.json
+    aws iam put-role-policy --role-name ROLE --policy-name pgbackup --policy-document file://policy.json
+
+Let a key read backups for a restore
+
+    dokku pgbackup:iam-policy lollipop --role restore
+
+Remove the parts of uploads that were never completed after a week
+
+    dokku pgbackup:iam-policy lollipop --lifecycle > lifecycle.json
+    aws s3api put-bucket-lifecycle-configuration --bucket BUCKET --lifecycle-configuration file://lifecycle.json"
+)]
+pub struct Args {
+    /// The service, or --global for the settings of all
+    #[arg(value_name = "service", allow_hyphen_values = true)]
+    pub service: Subject,
+    /// What the role is for: backup or restore or prune or all
+    #[arg(long, value_name = "ROLE", default_value = "backup", hide_default_value = true)]
+    pub role: Role,
+    /// Print the lifecycle rule of the bucket instead
+    #[arg(long, conflicts_with = "role")]
+    pub lifecycle: bool,
+}
+
+/// What a role is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// `backup`, `list`, `info`, `status` from this host's history.
+    Backup,
+    /// `restore`, `verify`, `check`, `download`, `url`, `list` of what others made.
+    Restore,
+    /// `delete`, `prune`.
+    Prune,
+    /// All of these.
+    All,
+}
+
+/// Prints it.
+///
+/// # Errors
+/// When there is no such service, or its destination is no bucket.
+pub fn run(args: &Args, context: &Context) -> Result<()> {
+    context.require(&args.service)?;
+    context.ui.reserve_output();
+    let settings = Settings::resolve(&context.properties(), &args.service)?;
+    let subject = &args.service;
+    let (bucket, prefix) = match &settings.destination {
+        Some(Destination::S3 { bucket, prefix }) => (bucket, prefix),
+        Some(Destination::Folder(path)) => {
+            return Err(Failure::failed(format!("The destination of {subject} is a folder, which knows no policies"))
+                .hint(format!("Type, as root: install -d -m 0700 -o dokku -g dokku {}", path.display()))
+                .into());
+        }
+        None => {
+            return Err(Failure::failed(format!("No destination is set for {subject}"))
+                .hint(format!("Set it: dokku pgbackup:set {subject} destination s3://BUCKET"))
+                .into());
+        }
+    };
+    let document = if args.lifecycle { lifecycle(prefix) } else { policy(args.role, bucket, prefix, &settings) };
+    if settings.endpoint_url.is_some() && !args.lifecycle {
+        context
+            .ui
+            .detail("MinIO and Ceph take this policy as it is; other stores have their own ways of restricting a key");
+    }
+    // For people to read and for files to keep.
+    context.ui.line(serde_json::to_string_pretty(&document)?)
+}
+
+/// The policy of a role.
+fn policy(role: Role, bucket: &str, prefix: &str, settings: &Settings) -> Value {
+    let region = settings.region.as_ref().map_or("", |region| region.as_str());
+    let partition = partition(region);
+    let is = |wanted| role == wanted || role == Role::All;
+    let bucket_arn = format!("arn:{partition}:s3:::{bucket}");
+    let beneath = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+    let objects = format!("{bucket_arn}/{beneath}*");
+    let features = &settings.features;
+    let mut statements = Vec::new();
+
+    let mut on_objects: Vec<&str> = Vec::new();
+    if is(Role::Backup) {
+        on_objects.extend(["s3:PutObject", "s3:AbortMultipartUpload"]);
+        on_objects.extend(features.lock.map(|_| "s3:PutObjectRetention"));
+        on_objects.extend((!features.tags.is_empty()).then_some("s3:PutObjectTagging"));
+    }
+    if is(Role::Restore) || is(Role::Prune) {
+        on_objects.push("s3:GetObject");
+    }
+    if is(Role::Prune) {
+        on_objects.push("s3:DeleteObject");
+        on_objects.extend(features.lock.map(|_| "s3:GetObjectRetention"));
+        on_objects.push("s3:AbortMultipartUpload");
+    }
+    on_objects.dedup();
+    let mut seen = std::collections::HashSet::new();
+    on_objects.retain(|action| seen.insert(*action));
+    if role == Role::Prune {
+        // Deleting needs the manifests beside the backups, not the backups.
+        on_objects.retain(|action| *action != "s3:GetObject");
+        statements.push(json!({
+            "Sid": "ReadManifests", "Effect": "Allow", "Action": ["s3:GetObject"],
+            "Resource": format!("{bucket_arn}/{beneath}*.manifest.json"),
+        }));
+    }
+    statements.insert(0, json!({ "Sid": "Objects", "Effect": "Allow", "Action": on_objects, "Resource": objects }));
+
+    if is(Role::Restore) || is(Role::Prune) {
+        let mut list = json!({ "Sid": "List", "Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": bucket_arn });
+        if !prefix.is_empty() {
+            with(&mut list, "Condition", json!({ "StringLike": { "s3:prefix": format!("{beneath}*") } }));
+        }
+        statements.push(list);
+    }
+    if is(Role::Prune) {
+        statements.push(json!({
+            "Sid": "Uploads", "Effect": "Allow", "Action": ["s3:ListBucketMultipartUploads"], "Resource": bucket_arn,
+        }));
+    }
+    if let Some(Sse::Kms(Some(key))) = &features.sse {
+        // Parts are put together by whoever may also decrypt them.
+        let actions = if is(Role::Backup) { vec!["kms:GenerateDataKey", "kms:Decrypt"] } else { vec!["kms:Decrypt"] };
+        statements.push(kms(partition, region, key, &actions));
+    }
+    json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+fn kms(partition: &str, region: &str, key: &str, actions: &[&str]) -> Value {
+    let region = if region.is_empty() { "*" } else { region };
+    let alias = key.strip_prefix("alias/").or_else(|| key.split_once(":alias/").map(|(_, alias)| alias));
+    let resource = match (alias, key.starts_with("arn:")) {
+        // A policy can't name a key by its alias, except in a condition.
+        (Some(_), _) => format!("arn:{partition}:kms:{region}:*:key/*"),
+        (None, true) => key.to_owned(),
+        (None, false) => format!("arn:{partition}:kms:{region}:*:key/{key}"),
+    };
+    let mut statement = json!({ "Sid": "Key", "Effect": "Allow", "Action": actions, "Resource": resource });
+    if let Some(alias) = alias {
+        let aliases = json!({ "kms:ResourceAliases": format!("alias/{alias}") });
+        with(&mut statement, "Condition", json!({ "ForAnyValue:StringEquals": aliases }));
+    }
+    statement
+}
+
+fn with(statement: &mut Value, name: &str, value: Value) {
+    if let Some(fields) = statement.as_object_mut() {
+        fields.insert(name.to_owned(), value);
+    }
+}
+
+/// AWS has three worlds, told apart by their regions.
+fn partition(region: &str) -> &'static str {
+    match region {
+        china if china.starts_with("cn-") => "aws-cn",
+        government if government.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
+}
+
+/// The rule that removes what a run that died has left. Unseen, but stored and paid for.
+fn lifecycle(prefix: &str) -> Value {
+    let beneath = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+    json!({
+        "Rules": [{
+            "ID": "pgbackup-orphaned-parts",
+            "Status": "Enabled",
+            "Filter": { "Prefix": beneath },
+            "AbortIncompleteMultipartUpload": { "DaysAfterInitiation": 7 },
+        }]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dokku::properties::Properties;
+
+    fn settings(set: &[(&str, &str)]) -> Settings {
+        let folder = tempfile::tempdir().unwrap();
+        let properties = Properties::new(folder.path());
+        for (name, value) in set {
+            properties.set(&Subject::Global, name, value).unwrap();
+        }
+        Settings::resolve(&properties, &Subject::Global).unwrap()
+    }
+
+    fn actions(document: &Value, sid: &str) -> Vec<String> {
+        let statements = document["Statement"].as_array().unwrap();
+        let found = statements.iter().find(|statement| statement["Sid"] == sid);
+        let actions = found.and_then(|found| found["Action"].as_array());
+        actions.into_iter().flatten().map(|action| action.as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_role_that_takes_backups_may_do_nothing_else() {
+        let document = policy(Role::Backup, "bucket", "a/b", &settings(&[]));
+        assert_eq!(
+            document,
+            json!({ "Version": "2012-10-17", "Statement": [{
+                "Sid": "Objects", "Effect": "Allow", "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
+                "Resource": "arn:aws:s3:::bucket/a/b/*",
+            }] })
+        );
+    }
+
+    #[test]
+    fn the_others_may_what_they_need() {
+        let restore = policy(Role::Restore, "bucket", "a", &settings(&[]));
+        assert_eq!(actions(&restore, "Objects"), ["s3:GetObject"]);
+        assert_eq!(restore["Statement"][1]["Condition"]["StringLike"]["s3:prefix"], "a/*");
+        let prune = policy(Role::Prune, "bucket", "", &settings(&[]));
+        assert_eq!(actions(&prune, "Objects"), ["s3:DeleteObject", "s3:AbortMultipartUpload"]);
+        assert_eq!(actions(&prune, "ReadManifests"), ["s3:GetObject"]);
+        assert!(prune["Statement"].as_array().unwrap().iter().all(|statement| statement.get("Condition").is_none()));
+        let all = policy(Role::All, "bucket", "", &settings(&[]));
+        let wanted = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject", "s3:DeleteObject"];
+        assert_eq!(actions(&all, "Objects"), wanted);
+        assert_eq!(actions(&all, "List"), ["s3:ListBucket"]);
+    }
+
+    #[test]
+    fn settings_that_need_more_get_it() {
+        let key = "arn:aws-cn:kms:cn-north-1:1:key/2";
+        let set = [
+            ("object-lock", "compliance:1d"),
+            ("tags", "a=b"),
+            ("sse", &format!("aws:kms:{key}")),
+            ("region", "cn-north-1"),
+        ];
+        let document = policy(Role::Backup, "bucket", "", &settings(&set));
+        let wanted = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:PutObjectRetention", "s3:PutObjectTagging"];
+        assert_eq!(actions(&document, "Objects"), wanted);
+        assert_eq!(actions(&document, "Key"), ["kms:GenerateDataKey", "kms:Decrypt"]);
+        assert_eq!(document["Statement"][0]["Resource"], "arn:aws-cn:s3:::bucket/*");
+        assert_eq!(document["Statement"][1]["Resource"], key);
+        let alias = policy(Role::Restore, "bucket", "", &settings(&[("sse", "aws:kms:alias/backups")]));
+        let statement = &alias["Statement"][2];
+        assert_eq!(statement["Condition"]["ForAnyValue:StringEquals"]["kms:ResourceAliases"], "alias/backups");
+        assert_eq!(statement["Resource"], "arn:aws:kms:*:*:key/*");
+        assert_eq!(actions(&alias, "Key"), ["kms:Decrypt"]);
+    }
+
+    #[test]
+    fn the_rule_for_orphaned_parts() {
+        let rule = &lifecycle("a")["Rules"][0];
+        assert_eq!(rule["Filter"]["Prefix"], "a/");
+        assert_eq!(rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"], 7);
+    }
+}
