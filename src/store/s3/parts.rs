@@ -24,8 +24,8 @@ pub const MOST_PARTS: u32 = 10_000;
 const IN_FLIGHT: usize = 3;
 /// Memory for part buffers that we keep to as long as the part size allows it.
 const MEMORY: u64 = 48 * MIB;
-/// How often the size of parts doubles in the last quarter: 8 MiB reach 1 TiB in 1,000 parts then.
-const DOUBLINGS: u32 = 12;
+/// In how many steps the size of parts doubles in the last quarter, if it has to: 8 MiB reach 1 TiB in 1,000 parts then.
+const STEPS: u32 = 42;
 
 /// What a store takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Cut {
     /// Chooses the size of parts for an object of at most `expected` bytes.
     pub fn new(expected: u64, limits: Limits, in_flight: Option<usize>) -> Self {
         let most = limits.most_parts.clamp(4, MOST_PARTS);
-        let planned = u64::from(if limits.equal_parts { most / 2 } else { most / 4 * 3 });
+        let planned = u64::from(if limits.equal_parts { most / 2 } else { most / 4 * 3 - 1 });
         let size = expected.div_ceil(planned).next_multiple_of(MIB).clamp(SMALLEST, LARGEST);
         Self {
             size,
@@ -88,8 +88,8 @@ impl Cut {
             return Some(self.size.min(SMALLEST));
         }
         let planned = self.most / 4 * 3;
-        let step = ((self.most - planned) / (DOUBLINGS + 1)).max(1);
-        let doublings = number.checked_sub(planned + 1).map_or(0, |beyond| beyond / step + 1).min(DOUBLINGS);
+        let step = ((self.most - planned) / STEPS).max(1);
+        let doublings = number.checked_sub(planned + 1).map_or(0, |beyond| beyond / step + 1).min(20);
         Some((self.size << doublings).min(LARGEST.max(self.size)))
     }
 
@@ -196,7 +196,7 @@ mod tests {
         let cut = Cut::tiny(5, 100);
         let sizes: Vec<u64> = (1..=100).map(|number| cut.size_of(number).unwrap()).collect();
         assert!(sizes.is_sorted());
-        assert_eq!((sizes[74], sizes[75], sizes[76], sizes[99]), (5, 10, 20, 5 << 12));
+        assert_eq!((sizes[74], sizes[75], sizes[76], sizes[99]), (5, 10, 20, 5 << 20));
     }
 
     proptest! {
