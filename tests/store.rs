@@ -1,5 +1,6 @@
 //! What every store promises, held against a folder and against S3 servers; and what happens when S3 fails.
 
+mod credentials;
 mod providers;
 pub mod server;
 
