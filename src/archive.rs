@@ -12,6 +12,7 @@
 //!
 //! This module sees bytes alone: it knows no store, no database.
 
+pub mod encryption;
 pub mod pack;
 pub mod unpack;
 

@@ -125,13 +125,13 @@ impl Backup {
 
     /// Number of tables.
     pub fn tables(&self) -> Option<u64> {
-        let read = self.manifest.as_ref().map(|manifest| manifest.fingerprint.tables.len() as u64);
+        let read = self.manifest.as_ref().map(Manifest::tables);
         read.or_else(|| self.record.as_ref().map(|record| record.tables))
     }
 
     /// Number of rows of all tables.
     pub fn rows(&self) -> Option<u64> {
-        let read = self.manifest.as_ref().map(|manifest| manifest.fingerprint.rows());
+        let read = self.manifest.as_ref().map(Manifest::rows);
         read.or_else(|| self.record.as_ref().map(|record| record.rows))
     }
 

@@ -155,6 +155,12 @@ fn explain(error: &clap::Error, command: &clap::Command) -> Failure {
         ErrorKind::UnknownArgument if command.get_name() == "auth" && !argument.starts_with("--") => {
             "The secret access key is never an argument: it is asked for, or read from standard input".to_owned()
         }
+        ErrorKind::UnknownArgument | ErrorKind::TooManyValues
+            if command.get_name() == "encryption"
+                && (error.kind() == ErrorKind::TooManyValues || !argument.starts_with("--")) =>
+        {
+            "The passphrase is never an argument: it is asked for, or read from standard input".to_owned()
+        }
         ErrorKind::UnknownArgument if argument.starts_with('-') => format!("The flag {argument} is not known"),
         ErrorKind::UnknownArgument => format!("The argument {argument} is one too many"),
         ErrorKind::ArgumentConflict => {

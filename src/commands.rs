@@ -13,6 +13,8 @@ pub mod context;
 pub mod delete;
 pub mod doctor;
 pub mod download;
+pub mod encryption;
+pub mod encryption_test;
 pub mod help;
 pub mod iam_policy;
 pub mod info;
@@ -27,6 +29,7 @@ pub mod restore_abort;
 pub mod restore_commit;
 pub mod rollback;
 pub mod set;
+pub mod spool;
 pub mod status;
 pub mod telling;
 pub mod upload;
@@ -49,6 +52,9 @@ pub enum Command {
     Delete(delete::Args),
     Doctor(doctor::Args),
     Download(download::Args),
+    Encryption(encryption::Args),
+    #[command(name = "encryption:test")]
+    EncryptionTest(encryption_test::Args),
     Help(help::Args),
     IamPolicy(iam_policy::Args),
     Info(info::Args),
@@ -84,6 +90,8 @@ impl Command {
             Self::Delete(args) => delete::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
             Self::Download(args) => download::run(args, context),
+            Self::Encryption(args) => encryption::run(args, context),
+            Self::EncryptionTest(args) => encryption_test::run(args, context),
             Self::Help(args) => help::run(args, context),
             Self::IamPolicy(args) => iam_policy::run(args, context),
             Self::Info(args) => info::run(args, context),

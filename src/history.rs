@@ -173,8 +173,8 @@ impl BackupRecord {
             destination,
             bytes,
             confirmed_by,
-            tables: manifest.fingerprint.tables.len() as u64,
-            rows: manifest.fingerprint.rows(),
+            tables: manifest.tables(),
+            rows: manifest.rows(),
             label: manifest.label.clone(),
             manifest: Some(manifest),
         }
@@ -340,6 +340,7 @@ pub(crate) mod tests {
                 ..Fingerprint::default()
             },
             dump_bytes: 74_088,
+            totals: None,
             object: None,
             key,
         }

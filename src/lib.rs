@@ -9,14 +9,14 @@
 //! [`database::snapshot`] locks the tables and takes the snapshot that everything of this backup is read in.
 //! [`database::dump`] lets pg_dump write the schema, and [`database::rows`] carries our byte straight from the server's socket, turned
 //! into a block of pg_dump's [`custom_format`] in place. [`archive::pack`] compresses it, on several cores, into the `.tgz` that users
-//! of dokku-postgres know. An upload of the [`store`] takes it to a bucket, in parts, the first one last. When the store has
-//! confirmed all of them, the [`manifest`] is put beside the object and the [`history`] remembers it. All this is
+//! of dokku-postgres know; where that is wanted, [`archive::encryption`] goes around it. An upload of the [`store`] takes it to a
+//! bucket, in parts, the first one last. When the store has confirmed all of them, the [`manifest`] is put beside the object and the [`history`] remembers it. All this is
 //! [`commands::backup`], on one screen.
 //!
 //! # And back
 //!
-//! The [`catalog`] knows which backups there are and which one is meant. The store gives the object, [`archive::unpack`] trusts nothing
-//! in it, [`database::load`] puts our byte into a staging database ([`database::staging`]) beside the live one,
+//! The [`catalog`] knows which backups there are and which one is meant. The store gives the object, [`archive::encryption`] opens
+//! it where it is encrypted, [`archive::unpack`] trusts nothing in it, [`database::load`] puts our byte into a staging database ([`database::staging`]) beside the live one,
 //! [`database::fingerprint`] asks that database what it holds, and [`verification`] compares. Only then does [`database::swap`] exchange
 //! the two names, in one transaction. All this is [`commands::restore`], where each state is a type.
 //!

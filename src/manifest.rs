@@ -1,7 +1,8 @@
 //! What a backup says of itself: format 1 of the manifest, in the archive (`backup/manifest.json`) and beside it (the sidecar).
 //!
 //! Everything in it was read in the same database snapshot as the dump, so that a restore can be compared *exactly*.
-//! The sidecar is the same text plus what is only known at the end: the object's size and digest. Readers take unknown
+//! The sidecar is the same text plus what is only known at the end: the object's size and digest. Beside an encrypted object it is
+//! [brief](Manifest::brief): the names of tables and roles are nobody's business who can't decrypt the backup. Readers take unknown
 //! fields for granted (a newer pgbackup may have written them) and refuse a newer `format`.
 
 use std::collections::BTreeMap;
@@ -49,6 +50,9 @@ pub struct Manifest {
     pub fingerprint: Fingerprint,
     /// Bytes of the dump (`backup/export`).
     pub dump_bytes: u64,
+    /// What stands in place of the names that a [brief](Manifest::brief) one leaves out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totals: Option<Totals>,
     /// The finished object; only the sidecar has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<Object>,
@@ -132,6 +136,15 @@ pub struct Sequence {
     pub called: bool,
 }
 
+/// How much a backup holds, without a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Number of tables.
+    pub tables: u64,
+    /// Number of rows of all tables.
+    pub rows: u64,
+}
+
 /// The finished object in its store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object {
@@ -163,6 +176,46 @@ impl Fingerprint {
 }
 
 impl Manifest {
+    /// What anyone may read: key, times, sizes, the object's digest, the server's version and what a new database needs to be
+    /// like. Everything that has a name, or was written by the user, is left out and stands inside the encrypted object alone.
+    #[must_use]
+    pub fn brief(&self) -> Self {
+        let totals = Totals { tables: self.tables(), rows: self.rows() };
+        let database = &self.database;
+        Self {
+            host: String::new(),
+            label: None,
+            server: Server { image: String::new(), linked_apps: Vec::new(), ..self.server.clone() },
+            database: DatabaseDescription {
+                name: String::new(),
+                owner: String::new(),
+                connection_limit: -1,
+                comment: None,
+                statements: Vec::new(),
+                roles: Vec::new(),
+                ..database.clone()
+            },
+            fingerprint: Fingerprint::default(),
+            totals: Some(totals),
+            ..self.clone()
+        }
+    }
+
+    /// Whether it is a [brief](Self::brief) one, which holds no counts of single tables.
+    pub fn is_brief(&self) -> bool {
+        self.totals.is_some()
+    }
+
+    /// Number of tables.
+    pub fn tables(&self) -> u64 {
+        self.totals.map_or(self.fingerprint.tables.len() as u64, |totals| totals.tables)
+    }
+
+    /// Number of rows of all tables.
+    pub fn rows(&self) -> u64 {
+        self.totals.map_or_else(|| self.fingerprint.rows(), |totals| totals.rows)
+    }
+
     /// Reads a manifest or sidecar.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 pub mod arrangement;
 pub mod credentials;
 pub mod discovery;
+pub mod encryption;
 pub mod name;
 
 use std::net::IpAddr;

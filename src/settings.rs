@@ -199,6 +199,8 @@ pub const PROPERTIES: &[Property] = &[
 pub const ACCESS_KEY_ID: &str = "access-key-id";
 /// See [`ACCESS_KEY_ID`].
 pub const SECRET_ACCESS_KEY: &str = "secret-access-key";
+/// The property that only `pgbackup:encryption` writes.
+pub const ENCRYPTION: &str = "encryption";
 
 /// The properties that let in whoever knows them.
 const CONFIDENTIAL: [&str; 2] = ["healthcheck-url", "webhook-url"];
@@ -585,6 +587,59 @@ impl OwnKeys {
     }
 }
 
+/// How backups are encrypted, as `pgbackup:encryption` has set it. One file holds it, so that it is never half of one thing and
+/// half of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnEncryption {
+    /// Not, on purpose, whatever is set elsewhere.
+    Off,
+    /// With a passphrase.
+    Passphrase(Secret),
+    /// With a public key, in its armor.
+    PublicKey(String),
+}
+
+impl OwnEncryption {
+    /// Reads what is set for this very subject.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn read(properties: &Properties, subject: &Subject) -> Result<Option<Self>> {
+        let Some(text) = properties.get(subject, ENCRYPTION)? else { return Ok(None) };
+        match text.split_once('\n') {
+            None if text == "off" => Ok(Some(Self::Off)),
+            Some(("passphrase", passphrase)) if !passphrase.is_empty() => {
+                Ok(Some(Self::Passphrase(Secret::new(passphrase))))
+            }
+            Some(("public-key", armored)) => Ok(Some(Self::PublicKey(armored.to_owned()))),
+            _ => Err(Failure::failed(format!("The encryption that is set for {subject} can't be read"))
+                .hint(format!("Set it anew: dokku pgbackup:encryption {subject} --passphrase"))
+                .into()),
+        }
+    }
+
+    /// Stores it, in place of what was set for the subject.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn write(&self, properties: &Properties, subject: &Subject) -> Result<()> {
+        let text = match self {
+            Self::Off => "off".to_owned(),
+            Self::Passphrase(passphrase) => format!("passphrase\n{}", passphrase.reveal()),
+            Self::PublicKey(armored) => format!("public-key\n{armored}"),
+        };
+        properties.set(subject, ENCRYPTION, &text)
+    }
+
+    /// Forgets it; returns whether there was something.
+    ///
+    /// # Errors
+    /// When it can't be removed.
+    pub fn clear(properties: &Properties, subject: &Subject) -> Result<bool> {
+        properties.unset(subject, ENCRYPTION)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -645,6 +700,25 @@ mod tests {
         assert!(OwnKeys::read(&properties, &prod).is_err());
         assert!(OwnKeys::clear(&properties, &prod).unwrap());
         assert!(OwnKeys::read(&properties, &prod).unwrap().is_some());
+    }
+
+    #[test]
+    fn encryption_comes_back_as_it_was_set() {
+        let (_folder, properties) = properties();
+        assert_eq!(OwnEncryption::read(&properties, &Subject::Global).unwrap(), None);
+        for set in [
+            OwnEncryption::Off,
+            OwnEncryption::Passphrase(Secret::new(" off * \"ü\" $(x) ")),
+            OwnEncryption::PublicKey(
+                "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nx\n-----END PGP PUBLIC KEY BLOCK-----".into(),
+            ),
+        ] {
+            set.write(&properties, &Subject::Global).unwrap();
+            assert_eq!(OwnEncryption::read(&properties, &Subject::Global).unwrap(), Some(set));
+        }
+        properties.set(&Subject::Global, ENCRYPTION, "passphrase").unwrap();
+        assert!(OwnEncryption::read(&properties, &Subject::Global).is_err(), "nothing is taken for no encryption");
+        assert!(OwnEncryption::clear(&properties, &Subject::Global).unwrap());
     }
 
     #[test]

@@ -95,6 +95,16 @@ impl Host {
         self.call("dokku", words)
     }
 
+    /// Any program, without a host.
+    pub fn anywhere(program: &str, words: &[&str]) -> Call {
+        Call::new(program, words, &env::temp_dir())
+    }
+
+    /// The AWS command line.
+    pub fn aws() -> String {
+        variable("SANDBOX_CACHE") + "/venv/bin/aws"
+    }
+
     /// Any program of the host.
     pub fn call(&self, program: &str, words: &[&str]) -> Call {
         Call::new(program, words, &self.root)

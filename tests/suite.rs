@@ -6,6 +6,7 @@ mod backup;
 mod cli;
 mod corpus;
 mod doctor;
+mod encryption;
 mod faults_input;
 mod faults_process;
 mod faults_store;

@@ -60,6 +60,7 @@ fn a_drill_passes_and_finds_each_thing_that_is_missing() {
     let manifest = Manifest::parse(&service.bucket().get(&format!("{key}.manifest.json")), Some(&key)).unwrap();
     let object = service.bucket().get(&key.to_string());
     let fetched = Fetched {
+        encrypted: None,
         reader: Box::new(std::io::Cursor::new(object)),
         manifest: Some(manifest),
         name: key.to_string(),

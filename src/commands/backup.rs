@@ -1,24 +1,31 @@
 //! `backup`: service → snapshot → dump → pack → store → manifest → history, on one screen.
 //!
+//! An encrypted backup goes through a [`Spool`] between pack and store, as OpenPGP begins with what we know last.
+//!
 //! Nothing is called saved before the dump ended well, the store has confirmed every byte, and the archive is complete. Whatever
 //! fails before that takes the upload back as it drops.
 
 use std::collections::HashSet;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Timestamp;
 use postgres::error::SqlState;
+use sha2::{Digest, Sha256};
 
-use crate::archive::pack::{Options, Packer};
+use crate::archive::encryption::{self, Recipient};
+use crate::archive::pack::{Options, Packed, Packer};
 use crate::archive::{GLOBALS, HEAD_BYTES, MANIFEST, Transfer};
 use crate::commands::context::Context;
+use crate::commands::encryption::in_force::InForce;
 use crate::commands::recovery;
+use crate::commands::spool::{Spool, Spooled};
 use crate::commands::telling::{self, Telling};
 use crate::commands::upload::NotedUpload;
 use crate::database::snapshot::Snapshot;
 use crate::database::{APPLICATION, description, dump, fingerprint, session, words};
+use crate::dokku::properties::Subject;
 use crate::error::{Failure, Kind};
 use crate::history::{BackupRecord, Entry, Event, History};
 use crate::lock::Lock;
@@ -40,7 +47,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Take a backup now
 ///
 /// The database is dumped in one snapshot while apps go on writing. The dump streams straight into the destination and takes
-/// no space on the disk of the host. The last line names the key of the backup; with --quiet the key alone is printed.
+/// no space on the disk of the host, unless it is encrypted (pgbackup:encryption): then its compressed bytes wait there, unreadable for
+/// anybody. The last line names the key of the backup; with --quiet the key alone is printed.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "<service>|--all [--label TEXT]",
@@ -233,16 +241,32 @@ fn pipeline(
     occasion: Occasion,
     history: &History,
 ) -> Result<(Manifest, u64, String)> {
-    let started = fresh_second(context, &service.service.name, history)?;
-    let key = BackupKey::new(service.service.name.clone(), started, false);
+    let name = &service.service.name;
+    let subject = Subject::Service(name.clone());
+    let recipient = InForce::of(context, &subject)?.recipient(context, &subject)?;
+    let started = fresh_second(context, name, history)?;
+    let key = BackupKey::new(name.clone(), started, recipient.is_some());
     let size = dump_size(service)?;
-    // Wrong keys, bucket or endpoint are found here, before the database is touched.
-    let upload = NotedUpload::begin(context, service, store, &key, UploadPlan { head: HEAD_BYTES, expected: size })?;
-    fill(context, service, store, (key, started, size), occasion, &upload).inspect_err(|_| {
-        if let Err(left) = upload.give_up() {
-            context.ui.warn(left.to_string());
+    let spool = match &recipient {
+        Some(_) => {
+            Some(Spool::begin(&context.environment.data_folder().join(name.as_str()), spooled(history, name, size))?)
         }
-    })
+        None => None,
+    };
+    // Wrong keys, bucket or endpoint are found here, before the database is touched.
+    let head = if recipient.is_some() { 0 } else { HEAD_BYTES };
+    let upload = NotedUpload::begin(context, service, store, &key, UploadPlan { head, expected: size })?;
+    let sink = match spool {
+        Some(spool) => Sink::Spool(Box::new(spool)),
+        None => Sink::Upload(upload.clone()),
+    };
+    fill(context, service, store, (key, started, size), occasion, (&upload, sink, recipient.as_ref())).inspect_err(
+        |_| {
+            if let Err(left) = upload.give_up() {
+                context.ui.warn(left.to_string());
+            }
+        },
+    )
 }
 
 /// From the snapshot to the complete object.
@@ -252,11 +276,11 @@ fn fill(
     store: &dyn Store,
     (key, started, size): (BackupKey, Timestamp, u64),
     occasion: Occasion,
-    upload: &NotedUpload,
+    (upload, sink, recipient): (&NotedUpload, Sink, Option<&Recipient>),
 ) -> Result<(Manifest, u64, String)> {
     let globals = globals(context, service)?;
     let modified = u64::try_from(started.as_second()).unwrap_or_default();
-    let packer = Packer::new(upload.clone(), Options::new(modified))?;
+    let packer = Packer::new(sink, Options::new(modified))?;
     let mut metered =
         Metered { packer, progress: context.ui.progress(&format!("Saving {}", service.service.name), Some(size)) };
     let (mut snapshot, database, version_number, dumped) = dump_in_snapshot(context, service, &mut metered)?;
@@ -292,6 +316,7 @@ fn fill(
         database,
         fingerprint: print,
         dump_bytes: packer.dump_bytes(),
+        totals: None,
         object: None,
         key,
     };
@@ -305,19 +330,48 @@ fn fill(
         .finish(&[(MANIFEST, &description.to_json()?), (GLOBALS, &globals)])
         .map_err(|error| Transfer::new("packing the dump", error))?;
     crate::interrupt::check()?;
-    let digest = archive.sha256_behind_head;
-    let stored = upload.complete(&archive.head)?;
+    let (head, digest) = match recipient {
+        Some(recipient) => (Vec::new(), encrypt(context, archive, recipient, upload)?),
+        None => (archive.head, archive.sha256_behind_head),
+    };
+    let head_bytes = head.len() as u64;
+    let stored = upload.complete(&head)?;
     description.object = Some(Object {
         bytes: stored.bytes,
-        head_bytes: HEAD_BYTES as u64,
+        head_bytes,
         sha256_behind_head: manifest::hex(&digest),
         finished: context.now(),
     });
-    if let Err(error) = store.put(&description.key.sidecar(), &description.to_json()?) {
+    let sidecar = if recipient.is_some() { description.brief() } else { description.clone() };
+    if let Err(error) = store.put(&description.key.sidecar(), &sidecar.to_json()?) {
         // The object is complete and carries its own manifest: the backup is good.
         context.ui.warn(format!("The backup is saved, but its description beside it is not: {error}"));
     }
     Ok((description, stored.bytes, stored.confirmed_by))
+}
+
+/// Puts the head in front of what has waited and sends all of it encrypted; the digest of what was sent.
+fn encrypt(context: &Context, archive: Packed<Sink>, recipient: &Recipient, upload: &NotedUpload) -> Result<[u8; 32]> {
+    let Sink::Spool(spool) = archive.sink else { bail!("an encrypted backup was sent in clear") };
+    let mut spooled: Spooled = spool.finish().context("The waiting backup can't be read")?;
+    let progress = context.ui.progress("Encrypting", Some(spooled.left()));
+    let mut sent = Digesting { inner: upload.clone(), progress, sha256: Sha256::new() };
+    encryption::seal(archive.head.as_slice().chain(&mut spooled), &mut sent, recipient)
+        .map_err(|error| Transfer::new("encrypting the backup", error))?;
+    // Between the two lay a disk: what came back from it must be what the packer has digested.
+    if spooled.sha256() != archive.sha256_behind_head {
+        bail!("The disk of this host has given back other bytes than it took; the backup was not completed");
+    }
+    Ok(sent.sha256.finalize().into())
+}
+
+/// About how many bytes a backup will be: as many as the last one and some, else a third of the tables.
+fn spooled(history: &History, name: &ServiceName, size: u64) -> u64 {
+    let last = history.read().unwrap_or_default().into_iter().rev().find_map(|entry| match entry.event {
+        Event::Backup(record) if record.key.service() == name => Some(record.bytes),
+        _ => None,
+    });
+    last.map_or(size / 3, |last| last.saturating_add(last / 4))
 }
 
 /// Takes a snapshot and dumps in it, again when a change to the tables came in between.
@@ -409,9 +463,53 @@ fn globals(context: &Context, service: &RunningService) -> Result<Vec<u8>> {
     context.docker.exec_output(&service.service.container, &arguments, &environment).context("The roles can't be read")
 }
 
+/// Where the packer writes to.
+enum Sink {
+    /// The store.
+    Upload(NotedUpload),
+    /// This host's disk, to be encrypted from there.
+    Spool(Box<Spool>),
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Upload(upload) => upload.write(bytes),
+            Self::Spool(spool) => spool.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Upload(upload) => upload.flush(),
+            Self::Spool(spool) => spool.flush(),
+        }
+    }
+}
+
+/// Takes the digest of what is written.
+struct Digesting {
+    inner: NotedUpload,
+    progress: Progress,
+    sha256: Sha256,
+}
+
+impl Write for Digesting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.sha256.update(bytes.get(..written).unwrap_or_default());
+        self.progress.add(written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 /// The packer, telling how much it has been given.
 struct Metered {
-    packer: Packer<NotedUpload>,
+    packer: Packer<Sink>,
     progress: Progress,
 }
 

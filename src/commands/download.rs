@@ -12,12 +12,14 @@ use anyhow::{Context as _, Result};
 use rustix::fs::{CWD, RenameFlags};
 use sha2::{Digest, Sha256};
 
+use crate::archive::encryption::{self, Secrets};
 use crate::catalog::selector::Selector;
 use crate::catalog::{Backup, store_failure};
 use crate::commands::Context;
 use crate::commands::backups::find;
+use crate::commands::encryption::unlock::{Unlock, explain};
 use crate::error::Failure;
-use crate::manifest::Object;
+use crate::manifest::{self, Object};
 use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::store::Store;
@@ -29,15 +31,23 @@ const BLOCK: usize = 256 << 10;
 
 /// Download a backup as a file
 ///
-/// The file is an ordinary .tgz: tar -xf unpacks backup/export from it, which dokku postgres:import takes.
+/// The file is an ordinary .tgz: tar -xf unpacks backup/export from it, which dokku postgres:import takes. An encrypted backup is
+/// downloaded as it is, a .tgz.gpg that gpg decrypts, unless --decrypt is given.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Download the newest backup of lollipop into the current folder
+#[command(
+    override_usage = "<service> <backup> [<path>] [--decrypt] [--private-key FILE] [--passphrase-file FILE]",
+    after_help = "Download the newest backup of lollipop into the current folder
 
     dokku pgbackup:download lollipop latest
 
 Take it to another machine
 
-    ssh dokku@host pgbackup:download lollipop latest - > lollipop.tgz")]
+    ssh dokku@host pgbackup:download lollipop latest - > lollipop.tgz
+
+Decrypt it on the way
+
+    dokku pgbackup:download lollipop latest --decrypt"
+)]
 pub struct Args {
     /// The service whose backup it is
     #[arg(value_name = "service")]
@@ -48,6 +58,12 @@ pub struct Args {
     /// Where to put it: a file or a folder, or - for standard output; the current folder when left out
     #[arg(value_name = "path")]
     pub path: Option<PathBuf>,
+    /// Decrypt it: the file is the .tgz that is in the .tgz.gpg
+    #[arg(long)]
+    pub decrypt: bool,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub unlock: Unlock,
 }
 
 /// Downloads a backup.
@@ -72,28 +88,39 @@ fn download(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
         }
     }
     let (_, mut backup) = find(&selector, &args.service, store, context)?;
+    let secrets = if args.decrypt && backup.key.encrypted() {
+        Some(args.unlock.secrets(context, &args.service, false)?)
+    } else {
+        None
+    };
     if to_output {
         let mut output = BufWriter::new(context.ui.bytes());
-        let checked = fetch(&mut backup, store, &mut output, context)?;
+        let checked = fetch(&mut backup, store, &mut output, context, secrets.as_ref())?;
         output.flush().map_err(|error| output_error(error, "standard output"))?;
         context.ui.detail(checked);
         return Ok(());
     }
-    let path = place(args.path.as_deref(), &backup);
+    let path = place(args.path.as_deref(), &backup, secrets.is_some());
     let force = context.environment.force;
     if !force && fs::symlink_metadata(&path).is_ok() {
         return Err(taken(&path).into());
     }
     let mut unfinished = Unfinished::create(&path)?;
-    let checked = fetch(&mut backup, store, &mut unfinished, context)?;
+    let checked = fetch(&mut backup, store, &mut unfinished, context, secrets.as_ref())?;
     unfinished.finish(&path, force)?;
     context.ui.detail(checked);
     context.ui.outcome(format!("Downloaded {} to {}", backup.key, path.display()), &path.display().to_string());
     Ok(())
 }
 
-/// Brings the object over and compares it; returns how it was checked, in words.
-fn fetch(backup: &mut Backup, store: &dyn Store, output: &mut impl Write, context: &Context) -> Result<String> {
+/// Brings the object over, decrypts it where there are secrets for that, and compares it; returns how it was checked, in words.
+fn fetch(
+    backup: &mut Backup,
+    store: &dyn Store,
+    output: &mut impl Write,
+    context: &Context,
+    secrets: Option<&Secrets>,
+) -> Result<String> {
     let key = backup.key.clone();
     let object = match backup.read_manifest(store) {
         Ok(manifest) => manifest.and_then(|manifest| manifest.object.clone()),
@@ -115,6 +142,11 @@ fn fetch(backup: &mut Backup, store: &dyn Store, output: &mut impl Write, contex
     }
     context.ui.step(format!("Downloading {key} ({})", human::size(bytes)));
     let mut input = store.open(&name).map_err(|error| store_failure(format!("{key} can't be read"), error))?;
+    let mut seen = None;
+    if let Some(secrets) = secrets {
+        let opened = encryption::open(input, secrets).map_err(|error| explain(error, &name))?;
+        (input, seen) = (opened.reader, Some(opened.seen));
+    }
     let progress = context.ui.progress("Downloading", Some(bytes));
     let mut digest = BehindHead::new(object.as_ref());
     let mut block = vec![0; BLOCK];
@@ -129,13 +161,16 @@ fn fetch(backup: &mut Backup, store: &dyn Store, output: &mut impl Write, contex
         progress.add(count as u64);
     }
     drop(progress);
+    // What is compared is the object as it is stored.
+    let (length, digest) = match seen.map(|seen| seen.so_far()) {
+        Some((length, digest)) => (length, manifest::hex(&digest)),
+        None => (length, digest.hex()),
+    };
     if length != bytes {
         return Err(damaged(&key, &format!("{length} of {bytes} bytes came")).into());
     }
     match object {
-        Some(object) if digest.hex() == object.sha256_behind_head => {
-            Ok(format!("{bytes} bytes, SHA-256 as in its sidecar"))
-        }
+        Some(object) if digest == object.sha256_behind_head => Ok(format!("{bytes} bytes, SHA-256 as in its sidecar")),
         Some(_) => Err(damaged(&key, "its SHA-256 is not the one in its sidecar").into()),
         None => Ok(format!("{bytes} bytes; no checksum is recorded for it")),
     }
@@ -159,11 +194,7 @@ impl BehindHead {
     }
 
     fn hex(self) -> String {
-        use std::fmt::Write as _;
-        self.digest.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        manifest::hex(&self.digest.finalize())
     }
 }
 
@@ -173,8 +204,9 @@ fn damaged(key: &BackupKey, how: &str) -> Failure {
 }
 
 /// A folder takes the file under the backup's own name.
-fn place(path: Option<&Path>, backup: &Backup) -> PathBuf {
+fn place(path: Option<&Path>, backup: &Backup, decrypted: bool) -> PathBuf {
     let name = backup.key.to_string();
+    let name = if decrypted { name.trim_end_matches(".gpg").to_owned() } else { name };
     match path {
         None => PathBuf::from(name),
         Some(path) if path.is_dir() => path.join(name),
@@ -296,7 +328,13 @@ mod tests {
     }
 
     fn args(backup: &str, path: &Path) -> Args {
-        Args { service: "prod".parse().unwrap(), backup: backup.into(), path: Some(path.to_owned()) }
+        Args {
+            service: "prod".parse().unwrap(),
+            backup: backup.into(),
+            path: Some(path.to_owned()),
+            decrypt: false,
+            unlock: Unlock::default(),
+        }
     }
 
     #[test]

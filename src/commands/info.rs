@@ -137,7 +137,10 @@ fn info(args: &Args, store: &dyn Store, endpoint: Option<&str>, context: &Contex
     for line in lines.lines() {
         ui.line(format!("       {line}"))?;
     }
-    if let Some(manifest) = &backup.manifest {
+    if backup.manifest.as_ref().is_some_and(Manifest::is_brief) {
+        ui.line("")?;
+        ui.line("       Its tables are named inside the encrypted archive only, and in the history of the host that made it")?;
+    } else if let Some(manifest) = &backup.manifest {
         ui.line("")?;
         let mut tables = Table::new(&[Column::left("table"), Column::right("rows")]);
         for (table, rows) in &manifest.fingerprint.tables {
@@ -199,10 +202,22 @@ fn facts(backup: &Backup, destination: &str, now: Timestamp) -> Vec<(&'static st
     add(
         "SHA-256",
         manifest.object.as_ref().map(|object| {
-            format!("{} (tail -c +{} FILE | sha256sum)", object.sha256_behind_head, object.head_bytes + 1)
+            let how = match object.head_bytes {
+                0 => "sha256sum FILE".to_owned(),
+                head => format!("tail -c +{} FILE | sha256sum", head + 1),
+            };
+            format!("{} ({how})", object.sha256_behind_head)
         }),
     );
     add("Made with", Some(manifest.made_by.clone()));
+    if manifest.is_brief() {
+        add("PostgreSQL", Some(manifest.server.version.clone()));
+        add("Database size", Some(format!("{} ({} bytes)", human::size(database.bytes), database.bytes)));
+        add("Dump size", Some(format!("{} ({} bytes)", human::size(manifest.dump_bytes), manifest.dump_bytes)));
+        add("Tables", Some(manifest.tables().to_string()));
+        add("Rows", Some(manifest.rows().to_string()));
+        return facts;
+    }
     add("Host", Some(manifest.host.clone()));
     add("PostgreSQL", Some(format!("{} ({})", manifest.server.version, manifest.server.image)));
     add("Linked apps", list(manifest.server.linked_apps.clone()));

@@ -14,12 +14,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::archive::encryption::Secrets;
 use crate::catalog::moment::Moment;
 use crate::certificate::Work as Certified;
 use crate::commands::arguments::Confirmation;
 use crate::commands::backup;
 use crate::commands::certificate;
 use crate::commands::context::Context;
+use crate::commands::encryption::unlock::Unlock;
 use crate::commands::recovery;
 use crate::commands::telling::Telling;
 use crate::database::session;
@@ -62,6 +64,10 @@ Load and compare but look at it before it goes live
     dokku pgbackup:query lollipop --staged \"SELECT COUNT(*) FROM users\"
     dokku pgbackup:restore:commit lollipop
 
+Restore one that is encrypted for a public key
+
+    dokku pgbackup:restore lollipop latest --private-key - --force < key.asc
+
 Restore a file from another machine where this host may not read the bucket
 
     ssh dokku@host pgbackup:restore lollipop - --force < backup.tgz"
@@ -99,6 +105,9 @@ pub struct Args {
     pub foreign: bool,
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
+    pub unlock: Unlock,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
     pub confirmation: Confirmation,
 }
 
@@ -108,6 +117,7 @@ pub struct Args {
 /// When something fails or differs; the live database is what it was then.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     let source = source::choose(context, &args.service, args.backup.as_deref(), args.before, args.file.as_deref())?;
+    let secrets = args.unlock.secrets(context, &args.service, source.is_stdin())?;
     let target = args.to.as_ref().unwrap_or(&args.service);
     let service = Service::find(&context.environment.lib_root, target)?;
     let lock = Lock::take(&context.environment.data_folder(), target, "restore", Duration::ZERO)?;
@@ -124,7 +134,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let began = Instant::now();
     let name = source.describe();
     let telling = Telling::begin(context, Work::Restore, target);
-    let outcome = restore(args, context, source, &running, &lock, &settings);
+    let outcome = restore(args, context, (source, &secrets), &running, &lock, &settings);
     remember(context, &running, &name, began, outcome, &telling)
 }
 
@@ -132,7 +142,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
 fn restore(
     args: &Args,
     context: &Context,
-    source: source::Source,
+    (source, secrets): (source::Source, &Secrets),
     running: &RunningService,
     lock: &Lock,
     settings: &Settings,
@@ -141,8 +151,8 @@ fn restore(
     let target = &running.service.name;
     let began = Instant::now();
     let described = certificate::describe(&source);
-    // Before anything is saved or loaded: a file that can't be read, a missing permission, something that is no backup.
-    let fetched = source.open(context)?;
+    // Before anything is saved or loaded: a file that can't be read, a missing permission, a wrong key, something that is no backup.
+    let fetched = source.open(context, secrets)?;
     let safe = args.stage_only || args.no_safety_backup;
     let safety_backup = if safe { None } else { safety_backup(context, running, lock, settings, &name)? };
 

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::archive::encryption::EncryptionError;
 use crate::archive::unpack::ArchiveError;
 use crate::catalog::moment::Moment;
 use crate::certificate::Work as Certified;
 use crate::commands::arguments::Output;
 use crate::commands::certificate;
 use crate::commands::context::Context;
+use crate::commands::encryption::unlock::Unlock;
 use crate::commands::recovery;
 use crate::commands::restore::{plan, source, staged};
 use crate::commands::telling::{self, Telling};
@@ -54,6 +56,9 @@ pub struct Args {
     pub file: Option<PathBuf>,
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
+    pub unlock: Unlock,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
     pub output: Output,
 }
 
@@ -78,6 +83,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     }
     let name = &args.service;
     let source = source::choose(context, name, args.backup.as_deref(), args.before, args.file.as_deref())?;
+    let secrets = args.unlock.secrets(context, name, source.is_stdin())?;
     let service = Service::find(&context.environment.lib_root, name)?;
     let lock = Lock::take(&context.environment.data_folder(), name, "verify", Duration::ZERO)?;
     let running = service.running(&context.docker)?;
@@ -88,7 +94,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let backup = source.describe();
     let described = certificate::describe(&source);
     let telling = Telling::begin(context, Work::Verify, name);
-    let result = source.open(context).and_then(|fetched| {
+    let result = source.open(context, &secrets).and_then(|fetched| {
         let staged = staged::load(context, &running, Purpose::Drill, fetched, None)?;
         context.ui.step("Comparing with what was saved");
         let verification = staged.compare()?;
@@ -159,7 +165,10 @@ fn in_words(difference: &Difference) -> String {
 fn damage(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         let of_archive = cause.downcast_ref::<ArchiveError>().map(ToString::to_string);
-        of_archive.or_else(|| cause.downcast_ref::<FormatError>().map(ToString::to_string))
+        let of_encryption = cause.downcast_ref::<EncryptionError>().filter(|error| error.is_damage());
+        of_archive
+            .or_else(|| of_encryption.map(ToString::to_string))
+            .or_else(|| cause.downcast_ref::<FormatError>().map(ToString::to_string))
     })
 }
 

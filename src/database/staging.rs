@@ -162,6 +162,16 @@ fn create_statement(name: &str, like: &DatabaseDescription, version_number: i32)
     statement
 }
 
+/// Makes a role the owner of a database.
+///
+/// # Errors
+/// When the server refuses.
+pub fn give_to(client: &mut Client, name: &str, owner: &str) -> Result<()> {
+    client
+        .batch_execute(&format!("ALTER DATABASE {} OWNER TO {}", quote(name), quote(owner)))
+        .map_err(|error| anyhow!("{}", words(&error)))
+}
+
 /// Sets the comment that says what a database is.
 ///
 /// # Errors
@@ -255,8 +265,17 @@ impl<'a> MissingRoles<'a> {
     /// # Errors
     /// When the server refuses.
     pub fn make(service: &'a RunningService, wanted: &[String]) -> Result<Self> {
-        let mut client = session::connect_beside(service)?;
         let mut missing = Self { service, made: Vec::new() };
+        missing.add(wanted)?;
+        Ok(missing)
+    }
+
+    /// Makes more of them.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn add(&mut self, wanted: &[String]) -> Result<()> {
+        let mut client = session::connect_beside(self.service)?;
         for role in wanted {
             let known = client
                 .query_opt("SELECT FROM pg_catalog.pg_roles WHERE rolname = $1", &[role])
@@ -265,10 +284,10 @@ impl<'a> MissingRoles<'a> {
                 client
                     .batch_execute(&format!("CREATE ROLE {} NOLOGIN", quote(role)))
                     .map_err(|error| anyhow!("Can't create the role {role}: {}", words(&error)))?;
-                missing.made.push(role.clone());
+                self.made.push(role.clone());
             }
         }
-        Ok(missing)
+        Ok(())
     }
 
     /// The restore went well: they stay. Returns their names.

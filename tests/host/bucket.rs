@@ -25,7 +25,7 @@ impl Bucket {
     /// `aws --endpoint-url … WORDS…` with the key that may do all in the bucket.
     pub fn aws(&self, words: &[&str]) -> Run {
         let (id, secret) = Key::Full.pair();
-        let aws = super::variable("SANDBOX_CACHE") + "/venv/bin/aws";
+        let aws = Host::aws();
         let mut all = vec!["--endpoint-url", self.host.endpoint.as_str(), "--output", "json"];
         all.extend(words);
         self.host

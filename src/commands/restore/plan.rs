@@ -56,15 +56,12 @@ pub fn show(context: &Context, source: &Source, target: &RunningService) -> Resu
     }
     let manifest = source.manifest();
     if let Some(manifest) = manifest {
-        facts.row(["Made on", &format!("{} with PostgreSQL {}", manifest.host, manifest.server.version)]);
-        facts.row([
-            "Holds",
-            &format!(
-                "{}, {}",
-                count(manifest.fingerprint.tables.len() as u64, "table"),
-                count(manifest.fingerprint.rows(), "row")
-            ),
-        ]);
+        if manifest.is_brief() {
+            facts.row(["Made with", &format!("PostgreSQL {}", manifest.server.version)]);
+        } else {
+            facts.row(["Made on", &format!("{} with PostgreSQL {}", manifest.host, manifest.server.version)]);
+        }
+        facts.row(["Holds", &format!("{}, {}", count(manifest.tables(), "table"), count(manifest.rows(), "row"))]);
     }
     facts.row([
         "Into",
@@ -87,7 +84,9 @@ pub fn show(context: &Context, source: &Source, target: &RunningService) -> Resu
     match manifest {
         Some(manifest) => {
             refuse_small_disk(manifest, free)?;
-            if let Some(client) = &mut client {
+            if manifest.is_brief() {
+                ui.detail("Which tables change is not known beforehand: their counts stand in the encrypted archive");
+            } else if let Some(client) = &mut client {
                 show_changes(context, manifest, client)?;
             }
         }

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use crate::archive::encryption::{self, Secrets, Seen};
 use crate::catalog::moment::Moment;
 use crate::catalog::selector::Selector;
 use crate::catalog::{Backup, Catalog};
 use crate::commands::context::Context;
+use crate::commands::encryption::unlock::explain;
 use crate::error::Failure;
 use crate::history::History;
 use crate::interrupt::Awaited;
@@ -24,6 +26,8 @@ use crate::ui::Progress;
 
 /// What every gzip stream begins with.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// How much of the beginning tells what it is: the first line of an armor, at most.
+const BEGINNING: usize = 32;
 
 /// A backup that was chosen.
 pub enum Source {
@@ -44,8 +48,10 @@ pub enum Source {
 
 /// A backup that is being read.
 pub struct Fetched {
-    /// Its bytes.
+    /// The archive's bytes, decrypted.
     pub reader: Box<dyn Read + Send>,
+    /// What the object itself was, where it is encrypted.
+    pub encrypted: Option<Seen>,
     /// Its manifest, where it is known before the archive's end (from the sidecar or the history).
     pub manifest: Option<Manifest>,
     /// What to call it.
@@ -127,28 +133,34 @@ impl Source {
         }
     }
 
-    /// Begins to read it, far enough to know that it can be read and is no other kind of file.
+    /// Begins to read it, far enough to know that it can be read and decrypted and is no other kind of file.
     ///
     /// # Errors
-    /// When the store or the file can't be read.
-    pub fn open(self, context: &Context) -> Result<Fetched> {
+    /// When the store or the file can't be read, or the secrets don't open it.
+    pub fn open(self, context: &Context, secrets: &Secrets) -> Result<Fetched> {
         let name = self.describe();
-        let mut fetched = self.begin(context)?;
-        let mut beginning = vec![0; GZIP_MAGIC.len()];
-        let mut read = 0;
-        while read < beginning.len() {
-            match fetched.reader.read(beginning.get_mut(read..).unwrap_or_default())? {
-                0 => break,
-                more => read += more,
-            }
+        let encrypted = match &self {
+            Self::Stored { backup, .. } => Some(backup.key.encrypted()),
+            Self::File(_) | Self::Link(_) | Self::Stdin => None,
+        };
+        let Fetched { reader, manifest, stored, .. } = self.begin(context)?;
+        let (mut beginning, mut reader) = begin_of(reader)?;
+        let mut seen = None;
+        if encryption::looks_encrypted(&beginning) {
+            let opened = encryption::open(reader, secrets).map_err(|error| explain(error, &name))?;
+            seen = Some(opened.seen);
+            (beginning, reader) = begin_of(opened.reader)?;
+        } else if encrypted == Some(true) && beginning.starts_with(&GZIP_MAGIC) {
+            return Err(Failure::failed(format!("{name} is to be encrypted, and is not: it was not saved like this"))
+                .hint("Somebody who can't decrypt may have put another one in its place")
+                .hint("To restore it all the same: dokku pgbackup:download it, and give the file with --file")
+                .into());
         }
-        beginning.truncate(read);
-        if beginning != GZIP_MAGIC {
+        if !beginning.starts_with(&GZIP_MAGIC) {
             let what = if beginning.is_empty() { "it is empty" } else { "it is not a gzip'd archive" };
             return Err(Failure::failed(format!("{name} is not a backup: {what}")).into());
         }
-        fetched.reader = Box::new(io::Cursor::new(beginning).chain(fetched.reader));
-        Ok(fetched)
+        Ok(Fetched { reader, encrypted: seen, manifest, name, stored })
     }
 
     fn begin(self, context: &Context) -> Result<Fetched> {
@@ -160,6 +172,7 @@ impl Source {
                 let progress = context.ui.progress(&label, backup.bytes);
                 Fetched {
                     reader: Box::new(Metered { reader, progress }),
+                    encrypted: None,
                     manifest: backup.manifest,
                     name,
                     stored: true,
@@ -168,12 +181,24 @@ impl Source {
             Self::File(path) => {
                 let file = File::open(&path).with_context(|| format!("{} can't be read", path.display()))?;
                 let progress = context.ui.progress(&label, file.metadata().ok().map(|file| file.len()));
-                Fetched { reader: Box::new(Metered { reader: file, progress }), manifest: None, name, stored: false }
+                Fetched {
+                    reader: Box::new(Metered { reader: file, progress }),
+                    encrypted: None,
+                    manifest: None,
+                    name,
+                    stored: false,
+                }
             }
             Self::Link(link) => {
                 let (reader, total) = open_link(link, None)?;
                 let progress = context.ui.progress(&label, total);
-                Fetched { reader: Box::new(Metered { reader, progress }), manifest: None, name, stored: false }
+                Fetched {
+                    reader: Box::new(Metered { reader, progress }),
+                    encrypted: None,
+                    manifest: None,
+                    name,
+                    stored: false,
+                }
             }
             Self::Stdin => {
                 let progress = context.ui.progress(&label, None);
@@ -181,6 +206,7 @@ impl Source {
                 let stdin = File::from(io::stdin().as_fd().try_clone_to_owned().context("reading standard input")?);
                 Fetched {
                     reader: Box::new(Metered { reader: Awaited(stdin), progress }),
+                    encrypted: None,
                     manifest: None,
                     name,
                     stored: false,
@@ -201,6 +227,14 @@ impl Fetched {
         }
         Ok(Some(Service::find(&context.environment.lib_root, service)?.database))
     }
+}
+
+/// Looks at the beginning of what is read; the reader still gives it.
+fn begin_of(mut reader: Box<dyn Read + Send>) -> Result<(Vec<u8>, Box<dyn Read + Send>)> {
+    let mut beginning = Vec::with_capacity(BEGINNING);
+    reader.by_ref().take(BEGINNING as u64).read_to_end(&mut beginning)?;
+    let whole = io::Cursor::new(beginning.clone()).chain(reader);
+    Ok((beginning, Box::new(whole)))
 }
 
 /// A reader that tells how much it has read.

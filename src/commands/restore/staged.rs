@@ -67,9 +67,12 @@ pub fn load<'a>(
     } else {
         description::describe(&mut client, version_number)?
     };
-    let Fetched { reader, manifest: beside, name, stored } = fetched;
+    let Fetched { reader, encrypted, manifest: beside, name, stored } = fetched;
     let key: Option<BackupKey> = if stored { Some(name.parse()?) } else { None };
-    let model = beside.as_ref().map_or(&live, |manifest| &manifest.database);
+    let model = beside.as_ref().map_or_else(|| live.clone(), |manifest| manifest.database.clone());
+    // A brief manifest tells what the database is like, not whose it is: that stands in the archive.
+    let brief = beside.as_ref().is_some_and(Manifest::is_brief);
+    let model = if brief { DatabaseDescription { owner: live.owner.clone(), ..model } } else { model };
     let now = context.now();
     let marker = Marker {
         purpose,
@@ -96,7 +99,7 @@ pub fn load<'a>(
         let database = Temporary::create(
             service,
             &purpose.name_for(&service.service.database, now),
-            model,
+            &model,
             version_number,
             &marker,
         )?;
@@ -110,9 +113,19 @@ pub fn load<'a>(
         None => None,
         Some(text) => Some(Manifest::parse(text, key.as_ref()).context("The manifest in the archive can't be used")?),
     };
-    refuse_replaced(beside.as_ref(), inside.as_ref(), unpacked.object_bytes, &unpacked.sha256_behind_head)?;
+    // Of an encrypted object its own bytes count, not those of the archive in it.
+    let (bytes, digest) = match &encrypted {
+        Some(seen) => seen.so_far(),
+        None => (unpacked.object_bytes, unpacked.sha256_behind_head),
+    };
+    refuse_replaced(beside.as_ref(), inside.as_ref(), bytes, &digest)?;
     // In this order: the database goes before the roles that own what is in it.
-    let Loaded { toc, contents, roles, database, mut marker } = unpacked.value;
+    let Loaded { toc, contents, mut roles, database, mut marker } = unpacked.value;
+    if let Some(inside) = inside.as_ref().filter(|_| brief) {
+        roles.add(&inside.database.roles)?;
+        roles.add(std::slice::from_ref(&inside.database.owner))?;
+        staging::give_to(&mut session::connect_beside(service)?, database.name(), &inside.database.owner)?;
+    }
 
     context.ui.step("Building indexes and constraints");
     let post_data = load::indexes_and_constraints(&context.docker, service, database.name(), &toc)
@@ -120,6 +133,7 @@ pub fn load<'a>(
     for key in &post_data.broken_keys {
         context.ui.warn(format!("The saved rows break the foreign key {key}: it is restored as NOT VALID"));
     }
+    // A brief one has nothing to compare with; without one in the archive it was refused.
     let manifest = inside.or(beside);
     let description = manifest.as_ref().map_or(live, |manifest| manifest.database.clone());
     marker.comment.clone_from(&description.comment);
@@ -175,6 +189,11 @@ fn refuse_replaced(beside: Option<&Manifest>, inside: Option<&Manifest>, bytes: 
         bail!("The object is not the one that was saved: its length or checksum differs from what its manifest says");
     }
     match inside {
+        Some(inside)
+            if beside.is_brief() && Manifest { object: beside.object.clone(), ..inside.brief() } == *beside =>
+        {
+            Ok(())
+        }
         Some(inside) if inside.fingerprint == beside.fingerprint && inside.snapshot == beside.snapshot => Ok(()),
         Some(_) => bail!("The manifest in the archive and the one beside it contradict each other"),
         None => bail!("The archive has no manifest, but there is one beside it: the object was replaced"),
