@@ -9,6 +9,7 @@ pub mod auth;
 pub mod backup;
 pub mod backups;
 pub mod certificate;
+pub mod check;
 pub mod context;
 pub mod delete;
 pub mod doctor;
@@ -49,6 +50,7 @@ pub enum Command {
     Auth(auth::Args),
     Backup(backup::Args),
     Certificate(certificate::Args),
+    Check(check::Args),
     Delete(delete::Args),
     Doctor(doctor::Args),
     Download(download::Args),
@@ -87,6 +89,7 @@ impl Command {
             Self::Auth(args) => auth::run(args, context),
             Self::Backup(args) => backup::run(args, context),
             Self::Certificate(args) => certificate::run(args, context),
+            Self::Check(args) => check::run(args, context),
             Self::Delete(args) => delete::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
             Self::Download(args) => download::run(args, context),

@@ -15,6 +15,7 @@ pub mod fingerprint;
 pub mod load;
 pub mod staging;
 pub mod swap;
+pub mod throwaway;
 
 /// What all of our sessions call themselves begins with this; a run that finds others (it holds the service's lock, so they
 /// are leftovers of one that died) ends them.

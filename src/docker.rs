@@ -64,6 +64,8 @@ pub struct Container {
     pub status: String,
     /// The image it was made from, as it was named then.
     pub image: String,
+    /// The id of that image, which keeps it apart from a newer one of the same name.
+    pub image_id: String,
     /// Its labels.
     pub labels: std::collections::BTreeMap<String, String>,
     /// Its address on the first network that gives it one.
@@ -110,6 +112,70 @@ impl Docker {
             bail!("docker can't be asked about the container {name}: {text}");
         }
         Ok(Some(Inspected::parse(&output.stdout)?))
+    }
+
+    /// Starts a container that runs on its own, from an image that is there. `environment` goes through the docker client's own
+    /// environment, never through an argument; the arguments name what of it the container gets.
+    ///
+    /// # Errors
+    /// In docker's words.
+    pub fn start_container(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+        let all = ["container", "run", "--detach", "--pull", "never"].iter().chain(arguments);
+        let mut command = self.command(all);
+        command.envs(environment.iter().copied());
+        self.output_of(command).map(drop)
+    }
+
+    /// Ends a container and removes it with its own volumes. One that is not there counts as removed.
+    ///
+    /// # Errors
+    /// In docker's words.
+    pub fn remove_container(&self, name: &str) -> Result<()> {
+        match self.output_of(self.command(["container", "rm", "--force", "--volumes", name])) {
+            Err(error) if error.to_string().to_lowercase().contains("no such container") => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// The ids of all containers that carry a label (`name=value`), running or not.
+    ///
+    /// # Errors
+    /// In docker's words.
+    pub fn containers_with_label(&self, label: &str) -> Result<Vec<String>> {
+        let filter = format!("label={label}");
+        let text =
+            self.output_of(self.command(["container", "ls", "--all", "--quiet", "--no-trunc", "--filter", &filter]))?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// The last lines that a container has logged, as far as docker knows them.
+    pub fn last_words(&self, name: &str) -> Vec<String> {
+        let kept = KEPT_LINES.to_string();
+        let output = self.command(["container", "logs", "--tail", &kept, name]).stdin(Stdio::null()).output();
+        let Ok(output) = output else { return Vec::new() };
+        let text = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&text)
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Where docker keeps containers and volumes, where it tells.
+    pub fn root_folder(&self) -> Option<PathBuf> {
+        let text = self.output_of(self.command(["info", "--format", "{{.DockerRootDir}}"])).ok()?;
+        Some(PathBuf::from(text.trim()))
+    }
+
+    /// Runs the client to its end and returns what it prints.
+    fn output_of(&self, mut command: Command) -> Result<String> {
+        let output =
+            command.stdin(Stdio::null()).output().with_context(|| format!("Can't run {}", self.program.display()))?;
+        if !output.status.success() {
+            bail!("docker: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Runs a short program in a container and returns what it prints.
@@ -442,6 +508,8 @@ pub fn run_trigger(
 #[serde(rename_all = "PascalCase")]
 struct Inspected {
     id: String,
+    /// The image's id.
+    image: Option<String>,
     state: State,
     config: Config,
     network_settings: NetworkSettings,
@@ -492,6 +560,7 @@ impl Inspected {
         Ok(Container {
             id: seen.id,
             status: seen.state.status,
+            image_id: seen.image.unwrap_or_else(|| seen.config.image.clone()),
             image: seen.config.image,
             labels: seen.config.labels.unwrap_or_default(),
             address,

@@ -33,6 +33,7 @@ pub mod settings;
 
 pub mod custom_format;
 pub mod database;
+pub mod plain_format;
 
 pub mod archive;
 

@@ -201,6 +201,15 @@ impl Manifest {
         }
     }
 
+    /// Whether `beside`, found beside the object, tells the same as this one, found in the archive.
+    pub fn is_described_by(&self, beside: &Self) -> bool {
+        if beside.is_brief() {
+            Self { object: beside.object.clone(), ..self.brief() } == *beside
+        } else {
+            self.fingerprint == beside.fingerprint && self.snapshot == beside.snapshot
+        }
+    }
+
     /// Whether it is a [brief](Self::brief) one, which holds no counts of single tables.
     pub fn is_brief(&self) -> bool {
         self.totals.is_some()

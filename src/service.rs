@@ -9,6 +9,7 @@ pub mod discovery;
 pub mod encryption;
 pub mod name;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -32,13 +33,32 @@ pub struct Service {
     pub linked_apps: Vec<String>,
 }
 
+/// Where a server is reached from the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// The container's address on its network.
+    Network(IpAddr),
+    /// A folder with a socket that leads into a container without a network.
+    Socket(PathBuf),
+}
+
+impl fmt::Display for Address {
+    /// As a host in PostgreSQL's sense, where a path means a socket.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(address) => address.fmt(f),
+            Self::Socket(folder) => folder.display().fmt(f),
+        }
+    }
+}
+
 /// A service whose container runs, with what a connection to it needs.
 #[derive(Debug, Clone)]
 pub struct RunningService {
     /// The service.
     pub service: Service,
-    /// The container's address on its network.
-    pub address: IpAddr,
+    /// Where its server is reached.
+    pub address: Address,
     /// The image it runs ("postgres:15.18").
     pub image: String,
 }

@@ -149,3 +149,106 @@ fn what_dokku_postgres_has_set_up_is_taken_over() {
     assert_eq!(destination(), "s3://another-bucket");
     host.dokku(&["postgres:backup-unschedule", &service.name]).run().succeeds();
 }
+
+/// Containers of ours that are left over.
+fn throwaways(service: &crate::host::Service) -> String {
+    let filter = format!("label=com.dokku.pgbackup.service={}", service.name);
+    service.host.call("docker", &["container", "ls", "--all", "--quiet", "--filter", &filter]).run().succeeds().out()
+}
+
+#[test]
+fn all_databases_in_sql_are_restored_by_way_of_a_throwaway_container() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V18);
+    service.sql(
+        "CREATE ROLE app; CREATE TABLE users AS SELECT i AS id, 'user ' || i AS name FROM generate_series(1, 562) i;
+         ALTER TABLE users ADD PRIMARY KEY (id); ALTER TABLE users OWNER TO app; CREATE TABLE \"Odd \"\"name\" (v text);
+         INSERT INTO \"Odd \"\"name\" VALUES (E'\\\\! touch /tmp/x'), (E'\\\\.'), (NULL);
+         SELECT lo_from_bytea(1, 'large')",
+    );
+    service.client().batch_execute("CREATE DATABASE other").unwrap();
+    service.client_of("other").batch_execute("CREATE TABLE theirs AS SELECT generate_series(1, 7) AS i").unwrap();
+    let before = service.plain_dump(&service.database);
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("backup");
+    fs::create_dir(&backup).unwrap();
+    let pack = |text: &[u8]| {
+        fs::write(backup.join("export"), text).unwrap();
+        host.call("tar", &["-czO", "-C", folder.path().to_str().unwrap(), "backup"]).run().succeeds().bytes
+    };
+    // As the second generation of dokku-postgres stores it.
+    let cluster = service.exec(&["pg_dumpall", "--clean", "--if-exists", "-U", "postgres"]).run().succeeds().bytes;
+    let key = format!("postgres-{}-2026-10-01-03-00-00.tgz", service.name);
+    let object = folder.path().join("object");
+    fs::write(&object, pack(&cluster)).unwrap();
+    service.bucket().put(&key, &object);
+
+    let drill = service.pgbackup("verify", &[&key]).succeeds().says("into a throw-away container").says("taking");
+    assert!(drill.out().contains("2 tables, 565 rows"), "{}", drill.out());
+    service.sql("DROP TABLE users; SELECT lo_unlink(1)");
+    service.pgbackup("restore", &[&key, "--force", "--no-safety-backup"]).succeeds();
+    assert_eq!(before, service.plain_dump(&service.database));
+    let mut other = service.client_of("other");
+    assert_eq!(
+        other.query("TABLE theirs", &[]).unwrap().len(),
+        7,
+        "the other database of the live server is not touched"
+    );
+    drop(other);
+
+    // One database after the other, the wanted one told by its name; and one without a name, with an owner that is nowhere.
+    let other = service.exec(&["pg_dump", "--create", "--clean", "--if-exists", "-U", "postgres", "other"]);
+    let both = [cluster_of(&service, &service.database), other.run().succeeds().bytes].concat();
+    service
+        .call("restore", &["-", "--database", "other", "--force", "--no-safety-backup"])
+        .input(pack(&both))
+        .run()
+        .succeeds();
+    assert_eq!(service.rows("theirs"), 7);
+    let nameless = before.replace("OWNER TO app", "OWNER TO gone_since").into_bytes();
+    let start = memchr(&nameless, b"\\connect ");
+    let single = [
+        b"SET standard_conforming_strings = on;\n",
+        &nameless[start + nameless[start..].iter().position(|b| *b == b'\n').unwrap() + 1..],
+    ]
+    .concat();
+    service.call("restore", &["-", "--force", "--no-safety-backup"]).input(pack(&single)).run().succeeds();
+    assert_eq!(service.rows("users"), 562);
+
+    // What does harm does none, and says why it was refused; so does a broken one.
+    let (databases, rows) = (service.databases(), service.rows("users"));
+    for (text, exit, why) in [
+        (&b"SELECT 1;\n\\! touch /tmp/x\n"[..], 1, "psql command"),
+        (b"CREATE TABLE a (i int);\nSELECT 1 / 0;\n", 1, "division by zero"),
+        (&cluster[..cluster.len() / 2], 1, "cut off"),
+        (b"-- PostgreSQL database dump\n-- Dumped from database version 99.1\nSELECT 1;\n", 1, "PostgreSQL 99.1"),
+    ] {
+        let run = service.call("restore", &["-", "--force", "--no-safety-backup"]).input(pack(text)).run();
+        run.exits(exit).says(why).says("The live database was not touched");
+        assert_eq!((service.databases(), service.rows("users")), (databases.clone(), rows));
+    }
+    assert_eq!(throwaways(&service), "");
+
+    // Killed in the middle, it is swept by the next command; and told to stop, it goes at once.
+    for signal in [rustix::process::Signal::KILL, rustix::process::Signal::INT] {
+        let mut process = service.start("verify", &[&key], &[]);
+        process.until("a container", || !throwaways(&service).is_empty());
+        process.signal(signal);
+        let ended = process.end();
+        if signal == rustix::process::Signal::INT {
+            assert_eq!((ended.code, throwaways(&service)), (130, String::new()), "{}", ended.said);
+        } else {
+            assert_ne!(throwaways(&service), "");
+            service.pgbackup("rollback", &["--discard", "--force"]);
+            assert_eq!(throwaways(&service), "");
+        }
+    }
+}
+
+fn cluster_of(service: &crate::host::Service, database: &str) -> Vec<u8> {
+    service.exec(&["pg_dump", "--create", "--clean", "--if-exists", "-U", "postgres", database]).run().succeeds().bytes
+}
+
+fn memchr(text: &[u8], word: &[u8]) -> usize {
+    text.windows(word.len()).position(|part| part == word).unwrap()
+}

@@ -3,6 +3,7 @@
 
 mod adoption;
 mod backup;
+mod check;
 mod cli;
 mod corpus;
 mod doctor;

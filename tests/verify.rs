@@ -100,3 +100,57 @@ fn a_drill_passes_and_finds_each_thing_that_is_missing() {
     drop(staged);
     assert_eq!(service.databases(), [service.database.as_str()]);
 }
+
+#[test]
+fn an_isolated_drill_is_the_same_image_and_reaches_nothing() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V15);
+    service.sql(
+        "CREATE ROLE app; CREATE TABLE users AS SELECT generate_series(1, 562) AS id; ALTER TABLE users OWNER TO app",
+    );
+    service.backup();
+    let drill = service.pgbackup("verify", &["latest", "--isolated"]).succeeds();
+    assert_snapshot!(drill.seen(), @r"
+    -----> Starting a throw-away container of pgbackup-sandbox/postgres:15
+    -----> Loading postgres-prod-<second>.tgz into a throw-away container
+    -----> Building indexes and constraints
+    -----> Comparing with what was saved
+           Table  Expected  Found
+           public.users  562  562  equal
+           1 table, 562 rows, 4 values compared: all equal
+    =====> postgres-prod-<second>.tgz restores to what was saved (<duration>)
+    exit 0
+    ");
+    assert_eq!(service.databases(), [service.database.as_str()]);
+
+    // The container itself: who it is, what it can reach, what stands on its command line.
+    let running = service.running();
+    let throwaway = pgbackup::database::throwaway::Throwaway::start(&crate::host::docker(), &running).unwrap();
+    let container = throwaway.container().to_owned();
+    let inspect = |what: &str| {
+        host.call("docker", &["container", "inspect", "--format", what, &container]).run().succeeds().out()
+    };
+    assert_eq!(inspect("{{.HostConfig.NetworkMode}} {{len .HostConfig.Binds}}").trim(), "none 0");
+    assert!(inspect("{{json .Config.Labels}}").contains(r#""com.dokku.app-name":"pgbackup""#));
+    assert_ne!(inspect("{{.HostConfig.Memory}}").trim(), "0");
+    let image =
+        |of: &str| host.call("docker", &["container", "inspect", "--format", "{{.Image}}", of]).run().succeeds().out();
+    assert_eq!(image(&container), image(&service.container()));
+    let secret = throwaway.server().service.password.reveal().to_owned();
+    assert!(!inspect("{{json .Config.Cmd}} {{json .Args}}").contains(&secret));
+    for target in ["172.17.0.1/22", "8.8.8.8/53", &format!("{}/5432", running.address)] {
+        let words =
+            ["container", "exec", &container, "timeout", "3", "bash", "-c", &format!("exec 3<>/dev/tcp/{target}")];
+        assert_ne!(host.call("docker", &words).run().code, 0, "{target} can be reached");
+    }
+    // Several sessions at once, and one that is cancelled.
+    let mut sessions: Vec<_> =
+        (0..3).map(|_| pgbackup::database::session::connect(throwaway.server(), "postgres").unwrap()).collect();
+    for session in &mut sessions {
+        let row = session.query_one("SELECT repeat('x', 1000000)", &[]).unwrap();
+        assert_eq!(row.get::<_, String>(0).len(), 1_000_000);
+    }
+    drop(sessions);
+    drop(throwaway);
+    assert_ne!(host.call("docker", &["container", "inspect", &container]).run().code, 0, "it is gone");
+}

@@ -104,6 +104,17 @@ pub fn unpack<T>(
     reader: impl Read + Send,
     take: impl FnOnce(&mut dyn BufRead) -> anyhow::Result<T>,
 ) -> anyhow::Result<Unpacked<T>> {
+    unpack_sized(reader, |dump, _| take(dump))
+}
+
+/// The same for a taker that wants to know beforehand how long the dump is.
+///
+/// # Errors
+/// See [`unpack`].
+pub fn unpack_sized<T>(
+    reader: impl Read + Send,
+    take: impl FnOnce(&mut dyn BufRead, u64) -> anyhow::Result<T>,
+) -> anyhow::Result<Unpacked<T>> {
     thread::scope(|scope| {
         let (full, blocks) = mpsc::sync_channel(WAITING);
         let (give_back, used) = mpsc::channel();
@@ -368,7 +379,10 @@ struct Tar {
 }
 
 /// Goes over the tar from its first header to the end of the stream.
-fn walk<T>(stream: &mut Stream, take: impl FnOnce(&mut dyn BufRead) -> anyhow::Result<T>) -> anyhow::Result<(T, Tar)> {
+fn walk<T>(
+    stream: &mut Stream,
+    take: impl FnOnce(&mut dyn BufRead, u64) -> anyhow::Result<T>,
+) -> anyhow::Result<(T, Tar)> {
     let mut take = Some(take);
     let mut taken = None;
     let mut manifest = None;
@@ -383,7 +397,7 @@ fn walk<T>(stream: &mut Stream, take: impl FnOnce(&mut dyn BufRead) -> anyhow::R
             }
             let Some(take) = take.take() else { return Err(entry.refused("is there twice").into()) };
             let mut export = Export { stream: &mut *stream, left: entry.length };
-            let value = take(&mut export)?;
+            let value = take(&mut export, entry.length)?;
             let left = export.left;
             skip(stream, left, EXPORT)?;
             skip_padding(stream, entry.length)?;

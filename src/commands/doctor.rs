@@ -215,7 +215,7 @@ pub(crate) mod tests {
                 password: Secret::new(""),
                 linked_apps: Vec::new(),
             },
-            address: "172.17.0.2".parse().unwrap(),
+            address: crate::service::Address::Network("172.17.0.2".parse().unwrap()),
             image: "postgres:15.18".to_owned(),
         }
     }

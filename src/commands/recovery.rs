@@ -10,6 +10,7 @@ use crate::commands::context::Context;
 use crate::commands::upload;
 use crate::database::session;
 use crate::database::staging::{self, Purpose};
+use crate::database::throwaway;
 use crate::dokku::maintenance::Maintenance;
 use crate::journal::Journal;
 use crate::lock::Lock;
@@ -22,6 +23,12 @@ use crate::service::RunningService;
 pub fn settle(context: &Context, service: &RunningService, _lock: &Lock) -> Result<()> {
     let name = &service.service.name;
     upload::sweep(context, service);
+    match throwaway::sweep(&context.docker, name) {
+        Ok(0) => {}
+        Ok(_) => context.ui.detail("Removed the throw-away container that an interrupted run had left"),
+        // It takes memory and disk, and is no reason to go without a backup.
+        Err(error) => context.ui.warn(format!("Left-over throw-away containers can't be looked for: {error:#}")),
+    }
     let ended = session::end_leftovers(service)?;
     if ended > 0 {
         context.ui.warn(format!("Ended {ended} sessions that an earlier run of pgbackup had left on the server"));

@@ -4,6 +4,7 @@
 //! which becomes [`Verified`](staged::Verified) or is dropped, and only that can be swapped in. Whatever fails before the swap leaves the
 //! live database as it was.
 
+pub mod plain;
 pub mod plan;
 pub mod source;
 pub mod staged;
@@ -77,7 +78,7 @@ pub struct Args {
     #[arg(value_name = "service")]
     pub service: ServiceName,
     /// The backup: its key or any part of the key that fits only one or latest; a presigned https link; - reads it from standard input
-    #[arg(value_name = "backup", required_unless_present_any = ["before", "file"], allow_hyphen_values = true)]
+    #[arg(value_name = "backup", required_unless_present_any = ["before", "file"])]
     pub backup: Option<String>,
     /// Take the newest backup that began before this time (UTC unless it has an offset): "2023-04-03 11:30"
     #[arg(long, value_name = "TIME", conflicts_with = "backup")]
@@ -100,6 +101,9 @@ pub struct Args {
     /// Go on although what was loaded differs from what was saved
     #[arg(long)]
     pub accept_differences: bool,
+    /// Take this database of a backup that holds several
+    #[arg(long, value_name = "NAME")]
+    pub database: Option<String>,
     /// Take a file that holds the dump of a database with another name
     #[arg(long)]
     pub foreign: bool,
@@ -156,7 +160,11 @@ fn restore(
     let safe = args.stage_only || args.no_safety_backup;
     let safety_backup = if safe { None } else { safety_backup(context, running, lock, settings, &name)? };
 
-    let wanted = if args.foreign { None } else { fetched.database_name(context, &args.service)? };
+    let wanted = match &args.database {
+        Some(database) => Some(database.clone()),
+        None if args.foreign => None,
+        None => fetched.database_name(context, &args.service)?,
+    };
     let staged = staged::load(context, running, Purpose::Staging, fetched, wanted.as_deref())?;
     let verified = staged.verify(context, args.accept_differences)?;
     show_verification(&context.ui, verified.verification());

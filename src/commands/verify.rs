@@ -6,19 +6,18 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::archive::encryption::EncryptionError;
-use crate::archive::unpack::ArchiveError;
 use crate::catalog::moment::Moment;
 use crate::certificate::Work as Certified;
 use crate::commands::arguments::Output;
 use crate::commands::certificate;
+use crate::commands::check::damage;
 use crate::commands::context::Context;
 use crate::commands::encryption::unlock::Unlock;
 use crate::commands::recovery;
 use crate::commands::restore::{plan, source, staged};
 use crate::commands::telling::{self, Telling};
-use crate::custom_format::FormatError;
 use crate::database::staging::Purpose;
+use crate::database::throwaway::{self, Throwaway};
 use crate::error::{Failure, Kind};
 use crate::history::{Depth, Entry, Event, History, VerificationRecord};
 use crate::lock::Lock;
@@ -32,21 +31,26 @@ use crate::verification::{Difference, Verification};
 /// Prove that a backup restores
 ///
 /// The backup is loaded into a throw-away database of the service and compared with what was saved: the rows of every table
-/// and the sequences and objects of the schema. The database is dropped again and the result recorded. Exit code 3 says that
-/// there is a difference.
+/// and the sequences and objects of the schema. The database is dropped again and the result recorded. With --isolated that happens
+/// in a container of its own that has no network and the running server is not touched at all. Exit code 3 says that there is
+/// a difference.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "<service> <backup>|--before TIME|--file PATH [--format json]",
+    override_usage = "<service> <backup>|--before TIME|--file PATH [--isolated] [--format json]",
     after_help = "Prove that the newest backup of lollipop restores
 
-    dokku pgbackup:verify lollipop latest"
+    dokku pgbackup:verify lollipop latest
+
+Try it far from the running server
+
+    dokku pgbackup:verify lollipop latest --isolated"
 )]
 pub struct Args {
     /// The service in whose container the backup is loaded
     #[arg(value_name = "service")]
     pub service: ServiceName,
     /// The backup: its key or any part of the key that fits only one or latest; a presigned https link; - reads it from standard input
-    #[arg(value_name = "backup", required_unless_present_any = ["before", "file"], allow_hyphen_values = true)]
+    #[arg(value_name = "backup", required_unless_present_any = ["before", "file"])]
     pub backup: Option<String>,
     /// Take the newest backup that began before this time (UTC unless it has an offset): "2023-04-03 11:30"
     #[arg(long, value_name = "TIME", conflicts_with = "backup")]
@@ -54,6 +58,12 @@ pub struct Args {
     /// Try this file of the host instead of an object of the store
     #[arg(long, value_name = "PATH", conflicts_with_all = ["backup", "before"])]
     pub file: Option<PathBuf>,
+    /// Load it in a throw-away container of the service's image without a network instead of beside the live database
+    #[arg(long)]
+    pub isolated: bool,
+    /// Take this database of a backup that holds several
+    #[arg(long, value_name = "NAME")]
+    pub database: Option<String>,
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub unlock: Unlock,
@@ -68,6 +78,7 @@ struct Report<'a> {
     service: &'a ServiceName,
     backup: &'a str,
     verified: bool,
+    isolated: bool,
     seconds: f64,
     #[serde(flatten)]
     verification: &'a Verification,
@@ -88,14 +99,26 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let lock = Lock::take(&context.environment.data_folder(), name, "verify", Duration::ZERO)?;
     let running = service.running(&context.docker)?;
     recovery::settle(context, &running, &lock)?;
-    plan::refuse_if_too_large(&source, &running)?;
+    if args.isolated {
+        let needed = source.manifest().map_or(0, |manifest| manifest.database.bytes);
+        throwaway::refuse_small_disk(&context.docker, needed)?;
+    } else {
+        plan::refuse_if_too_large(&source, &running)?;
+    }
 
     let began = Instant::now();
     let backup = source.describe();
     let described = certificate::describe(&source);
     let telling = Telling::begin(context, Work::Verify, name);
     let result = source.open(context, &secrets).and_then(|fetched| {
-        let staged = staged::load(context, &running, Purpose::Drill, fetched, None)?;
+        let isolated = if args.isolated {
+            context.ui.step(format!("Starting a throw-away container of {}", running.image));
+            Some(Throwaway::start(&context.docker, &running)?)
+        } else {
+            None
+        };
+        let server = isolated.as_ref().map_or(&running, Throwaway::server);
+        let staged = staged::load(context, server, Purpose::Drill, fetched, args.database.as_deref())?;
         context.ui.step("Comparing with what was saved");
         let verification = staged.compare()?;
         staged.remove()?;
@@ -111,6 +134,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
             service: name,
             backup: &backup,
             verified: verification.passed(),
+            isolated: args.isolated,
             seconds,
             verification: &verification,
         })?;
@@ -159,17 +183,6 @@ fn tell(context: &Context, telling: &Telling, name: &ServiceName, backup: &str, 
 
 fn in_words(difference: &Difference) -> String {
     format!("{}: {} expected, {} found", difference.what, difference.expected, difference.found)
-}
-
-/// What is wrong with the backup itself.
-fn damage(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(|cause| {
-        let of_archive = cause.downcast_ref::<ArchiveError>().map(ToString::to_string);
-        let of_encryption = cause.downcast_ref::<EncryptionError>().filter(|error| error.is_damage());
-        of_archive
-            .or_else(|| of_encryption.map(ToString::to_string))
-            .or_else(|| cause.downcast_ref::<FormatError>().map(ToString::to_string))
-    })
 }
 
 /// The result goes into the history of the service whose backup it was; an interrupted drill says nothing about the backup.

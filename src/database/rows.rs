@@ -20,7 +20,7 @@ use postgres_protocol::message::{backend, frontend};
 use crate::database::session::{CONNECT_TIMEOUT, PLAIN_SETTINGS, PORT, SET_LATER_TIMEOUTS};
 use crate::database::{APPLICATION, literal};
 use crate::interrupt;
-use crate::service::RunningService;
+use crate::service::{Address, RunningService};
 
 /// Large enough that system calls don't count, small enough to stay in the cache.
 const BUFFER: usize = 256 * 1024;
@@ -45,7 +45,10 @@ impl RowSession {
     /// # Errors
     /// In the server's words.
     pub fn join(service: &RunningService, database: &str, encoding: &str, snapshot: &str) -> Result<Self> {
-        let address = SocketAddr::new(service.address, PORT);
+        let Address::Network(address) = service.address else {
+            bail!("rows are only read from a server with an address")
+        };
+        let address = SocketAddr::new(address, PORT);
         let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)
             .with_context(|| format!("Can't connect to PostgreSQL at {address}"))?;
         stream.set_nodelay(true)?;

@@ -13,7 +13,7 @@ use crate::docker::{Container, Docker};
 use crate::error::Failure;
 use crate::secret::Secret;
 use crate::service::name::ServiceName;
-use crate::service::{RunningService, Service};
+use crate::service::{Address, RunningService, Service};
 
 /// The datastore whose services we back up, as folder, label and command prefix.
 const DATASTORE: &str = "postgres";
@@ -163,7 +163,7 @@ impl Service {
                 .hint(format!("Its networks are shown by: docker container inspect {container}"))
                 .hint(format!("Connect it to one with: docker network connect bridge {container}")));
         };
-        Ok(RunningService { service: self.clone(), address, image: found.image })
+        Ok(RunningService { service: self.clone(), address: Address::Network(address), image: found.image })
     }
 }
 
@@ -301,6 +301,7 @@ mod tests {
             id: "ab".into(),
             status: status.into(),
             image: "postgres:15.18".into(),
+            image_id: "sha256:ab".into(),
             labels: BTreeMap::from([
                 ("dokku".to_owned(), "service".to_owned()),
                 ("dokku.service".to_owned(), "postgres".to_owned()),

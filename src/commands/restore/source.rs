@@ -60,6 +60,16 @@ pub struct Fetched {
     pub stored: bool,
 }
 
+/// It was read, and is something else.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} is not a backup: {what}")]
+pub struct NotABackup {
+    /// What it is called.
+    pub name: String,
+    /// "it is empty".
+    pub what: &'static str,
+}
+
 /// Finds the backup that the arguments mean.
 ///
 /// # Errors
@@ -158,7 +168,7 @@ impl Source {
         }
         if !beginning.starts_with(&GZIP_MAGIC) {
             let what = if beginning.is_empty() { "it is empty" } else { "it is not a gzip'd archive" };
-            return Err(Failure::failed(format!("{name} is not a backup: {what}")).into());
+            return Err(NotABackup { name, what }.into());
         }
         Ok(Fetched { reader, encrypted: seen, manifest, name, stored })
     }
@@ -235,6 +245,14 @@ fn begin_of(mut reader: Box<dyn Read + Send>) -> Result<(Vec<u8>, Box<dyn Read +
     reader.by_ref().take(BEGINNING as u64).read_to_end(&mut beginning)?;
     let whole = io::Cursor::new(beginning.clone()).chain(reader);
     Ok((beginning, Box::new(whole)))
+}
+
+/// What the database of a service may be called: as this host knows it, else as dokku-postgres would call it.
+pub fn likely_databases(context: &Context, service: &ServiceName) -> Vec<String> {
+    match Service::find(&context.environment.lib_root, service) {
+        Ok(service) => vec![service.database],
+        Err(_) => vec![service.as_str().replace('-', "_"), service.to_string()],
+    }
 }
 
 /// A reader that tells how much it has read.

@@ -1,22 +1,23 @@
 //! From bytes to a database that is known to be right: loaded beside the live one, compared, and only then fit to be swapped in.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::archive::unpack::unpack;
+use crate::archive::unpack::unpack_sized;
 use crate::commands::context::Context;
 use crate::commands::recovery;
-use crate::commands::restore::source::Fetched;
+use crate::commands::restore::plain;
+use crate::commands::restore::source::{self, Fetched};
 use crate::commands::restore::swap_in::Incoming;
-use crate::custom_format::{Contents, Toc};
+use crate::custom_format::{Contents, Kind as DumpKind, Toc};
 use crate::database::staging::{self, Marker, MissingRoles, Purpose, Temporary};
 use crate::database::{description, fingerprint, load, session};
 use crate::error::{Failure, Kind};
 use crate::journal::State;
 use crate::manifest::{DatabaseDescription, Fingerprint, Manifest};
-use crate::service::RunningService;
+use crate::service::{Address, RunningService};
 use crate::store::key::BackupKey;
 use crate::ui::comparison::show_verification;
 use crate::verification::{self, Depth, Difference, Verification};
@@ -47,7 +48,20 @@ struct Loaded<'a> {
     database: Temporary<'a>,
     roles: MissingRoles<'a>,
     marker: Marker,
+    /// Of a backup in SQL text.
+    of_text: Option<OfText>,
 }
+
+/// What a backup in SQL text tells of itself, as it has no manifest.
+struct OfText {
+    /// What its database is like, where the text makes it.
+    description: Option<DatabaseDescription>,
+    /// Rows by table as the text has them.
+    rows: BTreeMap<String, Option<u64>>,
+}
+
+/// Bytes of a dump that come from a program at once.
+const BUFFER: usize = 256 << 10;
 
 /// Loads a backup into a database of the given purpose. `database_name` is what the dumped database must be called.
 ///
@@ -87,8 +101,12 @@ pub fn load<'a>(
         recovery::journal(context, service)?.write(&State::new(service.service.name.clone(), &name))?;
     }
 
-    context.ui.step(format!("Loading {name} beside the live database"));
-    let unpacked = unpack(reader, |mut dump: &mut dyn std::io::BufRead| {
+    let place = match service.address {
+        Address::Network(_) => "beside the live database",
+        Address::Socket(_) => "into a throw-away container",
+    };
+    context.ui.step(format!("Loading {name} {place}"));
+    let mut load_archive = |mut dump: &mut dyn BufRead, model: &DatabaseDescription, database_name: Option<&str>| {
         let toc = Toc::read(&mut dump).map_err(|error| anyhow!(error).context("The backup's dump can't be read"))?;
         refuse_foreign(&toc, database_name)?;
         load::check_fits(&toc, &mut client, service)?;
@@ -99,13 +117,28 @@ pub fn load<'a>(
         let database = Temporary::create(
             service,
             &purpose.name_for(&service.service.database, now),
-            &model,
+            model,
             version_number,
             &marker,
         )?;
         let contents =
             load::schema_and_rows(&context.docker, service, database.name(), &toc, &mut dump as &mut dyn Read)?;
-        Ok(Loaded { toc, contents, database, roles, marker: marker.clone() })
+        Ok(Loaded { toc, contents, database, roles, marker: marker.clone(), of_text: None })
+    };
+    let unpacked = unpack_sized(reader, |mut dump: &mut dyn BufRead, length| {
+        let beginning = dump.fill_buf()?;
+        if DumpKind::of(beginning.get(..beginning.len().min(512)).unwrap_or_default()) != DumpKind::PlainSql {
+            return load_archive(dump, &model, database_name);
+        }
+        let likely = key.as_ref().map(|key| source::likely_databases(context, key.service())).unwrap_or_default();
+        let detour = plain::load(context, service, &mut dump, length, database_name, &likely)?;
+        let mut pg_dump = detour.dump(context)?;
+        let mut out = BufReader::with_capacity(BUFFER, pg_dump.stdout()?);
+        let mut loaded = load_archive(&mut out, detour.description.as_ref().unwrap_or(&model), None)?;
+        pg_dump.finish()?;
+        let plain::Detour { description, rows, .. } = detour;
+        loaded.of_text = Some(OfText { description, rows });
+        Ok(loaded)
     })
     .with_context(|| format!("{name} can't be restored"))?;
 
@@ -120,7 +153,8 @@ pub fn load<'a>(
     };
     refuse_replaced(beside.as_ref(), inside.as_ref(), bytes, &digest)?;
     // In this order: the database goes before the roles that own what is in it.
-    let Loaded { toc, contents, mut roles, database, mut marker } = unpacked.value;
+    let Loaded { toc, contents, mut roles, database, mut marker, of_text } = unpacked.value;
+    let (of_text, rows_of_text) = of_text.map_or((None, None), |of_text| (of_text.description, Some(of_text.rows)));
     if let Some(inside) = inside.as_ref().filter(|_| brief) {
         roles.add(&inside.database.roles)?;
         roles.add(std::slice::from_ref(&inside.database.owner))?;
@@ -135,7 +169,7 @@ pub fn load<'a>(
     }
     // A brief one has nothing to compare with; without one in the archive it was refused.
     let manifest = inside.or(beside);
-    let description = manifest.as_ref().map_or(live, |manifest| manifest.database.clone());
+    let description = manifest.as_ref().map(|manifest| manifest.database.clone()).or(of_text).unwrap_or(live);
     marker.comment.clone_from(&description.comment);
     // The other session may have been idle for hours.
     let mut client = session::connect_beside(service)?;
@@ -152,14 +186,13 @@ pub fn load<'a>(
     let (expected, depth) = match manifest {
         Some(manifest) if manifest.server.version_number / 10_000 == here => (manifest.fingerprint, Depth::Full),
         Some(manifest) => (manifest.fingerprint, Depth::AcrossMajors),
-        None => (rows_of_dump(context, &toc, &contents), Depth::Rows),
+        None => (rows_of_dump(context, rows_of_text.unwrap_or_else(|| contents.tables(&toc))), Depth::Rows),
     };
     Ok(Staged { service, database, roles, marker, expected, depth, description, missing: post_data.missing })
 }
 
 /// Rows as the dump itself tells them: a COPY block has one line a row.
-fn rows_of_dump(context: &Context, toc: &Toc, contents: &Contents) -> Fingerprint {
-    let tables = contents.tables(toc);
+fn rows_of_dump(context: &Context, tables: BTreeMap<String, Option<u64>>) -> Fingerprint {
     let uncounted = tables.values().filter(|rows| rows.is_none()).count();
     if uncounted > 0 {
         context.ui.warn(format!("The rows of {uncounted} tables can't be counted in this dump (how it is compressed), so they are not compared"));
@@ -189,12 +222,7 @@ fn refuse_replaced(beside: Option<&Manifest>, inside: Option<&Manifest>, bytes: 
         bail!("The object is not the one that was saved: its length or checksum differs from what its manifest says");
     }
     match inside {
-        Some(inside)
-            if beside.is_brief() && Manifest { object: beside.object.clone(), ..inside.brief() } == *beside =>
-        {
-            Ok(())
-        }
-        Some(inside) if inside.fingerprint == beside.fingerprint && inside.snapshot == beside.snapshot => Ok(()),
+        Some(inside) if inside.is_described_by(beside) => Ok(()),
         Some(_) => bail!("The manifest in the archive and the one beside it contradict each other"),
         None => bail!("The archive has no manifest, but there is one beside it: the object was replaced"),
     }
