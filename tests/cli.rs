@@ -263,6 +263,11 @@ fn a_wrong_command_line_is_explained() {
      !     More on it with: dokku pgbackup:help report
     exit 2
     "#);
+    // A flag is never taken for a backup.
+    for command in ["restore", "verify"] {
+        let run = host.run(command, &["prod", "--nosuch"]);
+        assert_eq!((run.code, run.err.lines().next()), (2, Some(" !     The flag --nosuch is not known")));
+    }
     assert_snapshot!(seen("help", &["nosuch"]), @r"
      !     pgbackup:nosuch is not a command
      !     See the commands with: dokku pgbackup:help
