@@ -11,6 +11,7 @@ pub mod rows;
 
 pub mod description;
 pub mod fingerprint;
+pub mod schema;
 
 pub mod load;
 pub mod staging;

@@ -57,6 +57,7 @@ pub mod invocation;
 pub mod triggers;
 pub mod ui;
 
+pub mod checksum;
 pub mod error;
 pub mod interrupt;
 pub mod secret;

@@ -5,12 +5,15 @@
 //! [brief](Manifest::brief): the names of tables and roles are nobody's business who can't decrypt the backup. Readers take unknown
 //! fields for granted (a newer pgbackup may have written them) and refuse a newer `format`.
 
+pub mod schema;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::manifest::schema::Schema;
 use crate::service::name::ServiceName;
 use crate::store::key::BackupKey;
 
@@ -125,6 +128,13 @@ pub struct Fingerprint {
     /// How many objects of each kind there are ("index", "constraint", "view", "function", "trigger", "policy", "type" …).
     #[serde(default)]
     pub objects: BTreeMap<String, u64>,
+    /// The schema, object by object. Only the manifest in the archive has it: nobody asks for it without reading the archive, and
+    /// sidecars and histories stay small.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Schema>,
+    /// A checksum of the rows of each table, in whatever order they stand ([`Sum`](crate::checksum::Sum)); only with `fingerprint` set to `content`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub contents: BTreeMap<String, String>,
 }
 
 /// The state of a sequence.
@@ -206,7 +216,9 @@ impl Manifest {
         if beside.is_brief() {
             Self { object: beside.object.clone(), ..self.brief() } == *beside
         } else {
-            self.fingerprint == beside.fingerprint && self.snapshot == beside.snapshot
+            // The schema's objects stand in the archive alone.
+            let known_beside = |manifest: &Self| Fingerprint { schema: None, ..manifest.fingerprint.clone() };
+            self.snapshot == beside.snapshot && known_beside(self) == known_beside(beside)
         }
     }
 

@@ -96,6 +96,13 @@ pub const PROPERTIES: &[Property] = &[
         check: checked::<EndpointUrl>,
     },
     Property {
+        name: "fingerprint",
+        default: "schema",
+        values: "counts, schema or content",
+        help: "What a restore is compared with: rows of every table (counts), also every object of the schema (schema), also a checksum of the rows of every table (content)",
+        check: checked::<Fingerprints>,
+    },
+    Property {
         name: "healthcheck-url",
         default: "",
         values: "a URL such as https://hc-ping.com/UUID, kuma+https://… for a push monitor of Uptime Kuma, or - to read it from standard input",
@@ -259,6 +266,8 @@ pub struct Settings {
     pub auth: Auth,
     /// Keys set by `pgbackup:auth`.
     pub own_keys: Option<OwnKeys>,
+    /// What backups remember to be compared with.
+    pub fingerprint: Fingerprints,
     /// How long a replaced database stays for `rollback`.
     pub keep_previous: Duration,
     /// Whether a restore puts the linked apps into maintenance mode.
@@ -305,6 +314,7 @@ impl Settings {
             part_concurrency: settings.get::<PartConcurrency>("part-concurrency")?.and_then(|parts| parts.0),
             auth: settings.get("auth")?.unwrap_or_default(),
             own_keys: OwnKeys::read(properties, subject)?,
+            fingerprint: settings.get("fingerprint")?.unwrap_or_default(),
             keep_previous: settings.get::<Span>("keep-previous")?.unwrap_or_default().0,
             maintenance: settings.get::<Switch>("maintenance")?.unwrap_or(Switch::On) == Switch::On,
             drill_max_age: settings.get::<Span>("drill-max-age")?.map(|span| span.0),
@@ -374,6 +384,31 @@ impl FromStr for Auth {
             "service" => Ok(Self::Service),
             "own" => Ok(Self::Own),
             _ => Err(format!("{text:?} is none of auto, iam, service, own")),
+        }
+    }
+}
+
+/// What a backup remembers of its database, to be compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Fingerprints {
+    /// Rows of every table, sequences, extensions, numbers of objects.
+    Counts,
+    /// Also each object of the schema with its definition.
+    #[default]
+    Schema,
+    /// Also a checksum of the rows of each table.
+    Content,
+}
+
+impl FromStr for Fingerprints {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "counts" => Ok(Self::Counts),
+            "schema" => Ok(Self::Schema),
+            "content" => Ok(Self::Content),
+            _ => Err(format!("{text:?} is none of counts, schema, content")),
         }
     }
 }

@@ -3,11 +3,16 @@
 //! Only what the manifest knows is compared: a backup of dokku-postgres brings no manifest, and then the rows of its own dump
 //! are what is expected.
 
+mod objects;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::Fingerprint;
+
+/// What is said of a side that has no such thing.
+pub(crate) const NONE: &str = "none";
 
 /// One line of the comparison that a user is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +41,18 @@ pub struct Difference {
     pub expected: String,
     /// What is there.
     pub found: String,
+}
+
+impl Difference {
+    /// The difference in words.
+    pub fn sentence(&self) -> String {
+        let Self { what, expected, found } = self;
+        match (expected.as_str(), found.as_str()) {
+            (_, NONE) => format!("{what} is missing"),
+            (NONE, _) => format!("{what} is there, but not in the backup"),
+            _ => format!("{what}: {expected} expected, {found} found"),
+        }
+    }
 }
 
 /// The result of a comparison.
@@ -68,7 +85,7 @@ impl Verification {
 pub enum Depth {
     /// Rows only: all that a dump without a manifest tells.
     Rows,
-    /// Everything but counts of objects, which differ between major versions of PostgreSQL.
+    /// Everything but what differs between major versions of PostgreSQL.
     AcrossMajors,
     /// Everything.
     Full,
@@ -97,6 +114,18 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint, depth: Depth) -> Ver
         })
         .collect();
     let mut compared = tables.len();
+    for (table, sum) in &expected.contents {
+        let Some(there) = found.contents.get(table) else { continue };
+        compared += 1;
+        // That rows are missing has been said.
+        if there != sum && expected.tables.get(table) == found.tables.get(table) {
+            differences.push(Difference {
+                what: format!("content of table {table}"),
+                expected: format!("checksum {sum:.8}"),
+                found: format!("checksum {there:.8}"),
+            });
+        }
+    }
     let mut notes = Vec::new();
     if depth != Depth::Rows {
         let text = |sequence: &crate::manifest::Sequence| {
@@ -106,7 +135,19 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint, depth: Depth) -> Ver
         let installed = |_: &String| "installed".to_owned();
         compared += maps("extension", &expected.extensions, &found.extensions, installed, &mut differences);
         notes = other_versions(expected, found);
-        if depth == Depth::Full {
+        if let (Some(expected), Some(found)) = (&expected.schema, &found.schema) {
+            let (of_objects, more_notes, number) = objects::compare(expected, found, depth);
+            // A table that is missing was told with its rows.
+            let tables: BTreeSet<String> = tables
+                .iter()
+                .filter(|table| table.expected.is_none() != table.found.is_none())
+                .map(|table| format!("table {}", table.table))
+                .collect();
+            differences.extend(of_objects.into_iter().filter(|difference| !tables.contains(&difference.what)));
+            notes.extend(more_notes);
+            compared += number;
+        } else if depth == Depth::Full {
+            // A backup of an earlier pgbackup, or one that was told to count only.
             compared += maps(
                 "number of objects of the kind",
                 &expected.objects,
@@ -171,6 +212,8 @@ mod tests {
             large_objects: 2,
             extensions: BTreeMap::from([("citext".to_owned(), "1.6".to_owned())]),
             objects: BTreeMap::from([("index".to_owned(), 3)]),
+            schema: None,
+            contents: BTreeMap::from([("public.users".to_owned(), "00ff".to_owned())]),
         }
     }
 
@@ -179,13 +222,13 @@ mod tests {
         let verification = compare(&sample(), &sample(), Depth::Full);
         assert!(verification.passed());
         assert_eq!(verification.rows(), 5562);
-        assert_eq!(verification.compared, 6);
+        assert_eq!(verification.compared, 7);
     }
 
     #[test]
     fn every_single_break_is_found() {
         type Break = (&'static str, fn(&mut Fingerprint));
-        let breaks: [Break; 8] = [
+        let breaks: [Break; 9] = [
             ("table public.users", |f| *f.tables.get_mut("public.users").unwrap() -= 1),
             ("table public.users", |f| {
                 f.tables.remove("public.users");
@@ -198,6 +241,9 @@ mod tests {
             ("extension citext", |f| drop(f.extensions.remove("citext"))),
             ("number of objects of the kind index", |f| *f.objects.get_mut("index").unwrap() = 2),
             ("number of large objects", |f| f.large_objects = 1),
+            ("content of table public.users", |f| {
+                drop(f.contents.insert("public.users".to_owned(), "00fe".to_owned()));
+            }),
         ];
         for (what, change) in breaks {
             let mut found = sample();

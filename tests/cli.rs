@@ -154,6 +154,7 @@ fn help_for_one_command() {
         destination       Where backups go
         drill-max-age     Within which time a restore drill must have passed for pgbackup:status to be content
         endpoint-url      Address of an S3-compatible store other than AWS
+        fingerprint       What a restore is compared with: rows of every table (counts), also every object of the schema (schema), also a checksum of the rows of every table (content) (default: schema)
         healthcheck-url   Address that is told of each backup's start and end, for a watchman such as healthchecks.io that cries when none comes
         keep-previous     How long the database that a restore replaced stays for pgbackup:rollback (default: 48h)
         maintenance       Whether a restore puts the linked apps into maintenance mode (needs the maintenance plugin) (default: on)
@@ -294,7 +295,7 @@ fn set_stores_what_is_valid_and_nothing_else() {
     exit 2
     "#);
     assert_snapshot!(host.run("set", &["prod", "nosuch", "x"]).seen(), @r"
-     !     Invalid property specified, valid properties include: auth, bandwidth-limit, checksums, destination, drill-max-age, endpoint-url, healthcheck-url, keep-previous, maintenance, metrics-file, notify-on, object-lock, part-concurrency, path-style, provider, region, sse, storage-class, tags, webhook-url
+     !     Invalid property specified, valid properties include: auth, bandwidth-limit, checksums, destination, drill-max-age, endpoint-url, fingerprint, healthcheck-url, keep-previous, maintenance, metrics-file, notify-on, object-lock, part-concurrency, path-style, provider, region, sse, storage-class, tags, webhook-url
     exit 2
     ");
     assert_eq!(host.run("set", &["ghost", "region", "x"]).code, 1);

@@ -41,7 +41,7 @@ fn assert_both_ways_are_equal(service: &Service) -> &'static str {
         snapshot.client().query_one("SELECT current_setting('server_encoding')", &[]).unwrap().get(0);
     let dumped = |engine| {
         let mut bytes = Vec::new();
-        let dumped = dump::dump(&docker(), &running, &snapshot, &encoding, engine, &mut bytes).unwrap();
+        let dumped = dump::dump(&docker(), &running, &snapshot, &encoding, engine, true, &mut bytes).unwrap();
         (bytes, dumped)
     };
     let (bytes, by_us) = dumped(dump::Engine::Auto);
@@ -55,6 +55,8 @@ fn assert_both_ways_are_equal(service: &Service) -> &'static str {
     assert_eq!(different, None, "the first byte that differs, of {}", bytes.len());
     assert_eq!(by_us.rows, by_pg_dump.rows);
     assert_eq!(by_us.sequences, by_pg_dump.sequences);
+    assert_eq!(by_us.contents, by_pg_dump.contents);
+    assert!(by_us.contents.len() >= 2);
     assert_eq!(by_us.large_objects, by_pg_dump.large_objects);
     for (table, rows) in &by_us.rows {
         assert_eq!(fingerprint::count(snapshot.client(), table).unwrap(), *rows, "{table}");
@@ -65,6 +67,7 @@ fn assert_both_ways_are_equal(service: &Service) -> &'static str {
 /// Backs up, deletes everything, restores: stock pg_dump sees no difference.
 fn assert_comes_back_equal(service: &Service) {
     let before = service.plain_dump(&service.database);
+    service.set("fingerprint", "content");
     let key = service.backup();
     let mut client = service.client_of("postgres");
     // A drill first: it must not leave a trace.

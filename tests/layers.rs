@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each room and the rooms that it may use, besides itself. `interrupt`, `secret` and `text` are plain helpers for everybody.
+/// Each room and the rooms that it may use, besides itself. `checksum`, `interrupt`, `secret` and `text` are plain helpers for everybody.
 const ALLOWED: &[(&str, &[&str])] = &[
+    ("checksum", &[]),
     ("interrupt", &[]),
     ("secret", &[]),
     ("text", &[]),
@@ -65,7 +66,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
 ];
-const HELPERS: [&str; 3] = ["interrupt", "secret", "text"];
+const HELPERS: [&str; 4] = ["checksum", "interrupt", "secret", "text"];
 
 /// Words and the only files that may hold them.
 const RESERVED: &[(&str, &[&str])] = &[

@@ -24,15 +24,17 @@ use crate::commands::spool::{Spool, Spooled};
 use crate::commands::telling::{self, Telling};
 use crate::commands::upload::NotedUpload;
 use crate::database::snapshot::Snapshot;
-use crate::database::{APPLICATION, description, dump, fingerprint, session, words};
+use crate::database::{APPLICATION, description, dump, fingerprint, schema, session, words};
 use crate::dokku::properties::Subject;
 use crate::error::{Failure, Kind};
 use crate::history::{BackupRecord, Entry, Event, History};
 use crate::lock::Lock;
+use crate::manifest::schema::Schema;
 use crate::manifest::{self, DatabaseDescription, FORMAT, Manifest, Object, Server};
 use crate::notify::{Notice, Outcome, Work};
 use crate::service::name::ServiceName;
 use crate::service::{RunningService, Service};
+use crate::settings::Fingerprints;
 use crate::store::key::BackupKey;
 use crate::store::{Store, UploadPlan};
 use crate::text::count;
@@ -283,7 +285,9 @@ fn fill(
     let packer = Packer::new(sink, Options::new(modified))?;
     let mut metered =
         Metered { packer, progress: context.ui.progress(&format!("Saving {}", service.service.name), Some(size)) };
-    let (mut snapshot, database, version_number, dumped) = dump_in_snapshot(context, service, &mut metered)?;
+    let fingerprints = context.settings(&service.service.name)?.fingerprint;
+    let (mut snapshot, database, version_number, dumped, schema) =
+        dump_in_snapshot(context, service, fingerprints, &mut metered)?;
     let Metered { packer, progress } = metered;
     drop(progress);
 
@@ -291,6 +295,8 @@ fn fill(
     print.objects.remove(fingerprint::INVALID_INDEX);
     print.sequences = dumped.sequences;
     print.tables = dumped.rows;
+    print.contents = dumped.contents;
+    print.schema = schema.and_then(|schema| unchanged(context, service, &snapshot, schema));
     for table in snapshot.tables().clone().into_values().map(|table| table.name) {
         if let std::collections::btree_map::Entry::Vacant(uncounted) = print.tables.entry(table) {
             let rows = fingerprint::count(snapshot.client(), uncounted.key())?;
@@ -329,6 +335,8 @@ fn fill(
     let archive = packer
         .finish(&[(MANIFEST, &description.to_json()?), (GLOBALS, &globals)])
         .map_err(|error| Transfer::new("packing the dump", error))?;
+    // Only who reads the archive asks for it.
+    description.fingerprint.schema = None;
     crate::interrupt::check()?;
     let (head, digest) = match recipient {
         Some(recipient) => (Vec::new(), encrypt(context, archive, recipient, upload)?),
@@ -378,15 +386,22 @@ fn spooled(history: &History, name: &ServiceName, size: u64) -> u64 {
 fn dump_in_snapshot(
     context: &Context,
     service: &RunningService,
+    fingerprints: Fingerprints,
     sink: &mut dyn Write,
-) -> Result<(Snapshot, DatabaseDescription, i32, dump::Dumped)> {
+) -> Result<(Snapshot, DatabaseDescription, i32, dump::Dumped, Option<Schema>)> {
     let mut attempt = 1;
     loop {
         let mut snapshot = Snapshot::take(service)?;
         let version_number = session::version_number(snapshot.client())?;
         let database = description::describe(snapshot.client(), version_number)?;
-        match dump::dump(&context.docker, service, &snapshot, &database.encoding, dump::Engine::Auto, sink) {
-            Ok(dumped) => return Ok((snapshot, database, version_number, dumped)),
+        let schema = if fingerprints >= Fingerprints::Schema {
+            read_schema(context, service, &snapshot, manifest::schema::LARGEST)
+        } else {
+            None
+        };
+        let sums = fingerprints == Fingerprints::Content;
+        match dump::dump(&context.docker, service, &snapshot, &database.encoding, dump::Engine::Auto, sums, sink) {
+            Ok(dumped) => return Ok((snapshot, database, version_number, dumped, schema)),
             Err(error) if attempt < ATTEMPTS && error.is::<dump::Overtaken>() => {
                 // Lets the change through.
                 drop(snapshot);
@@ -397,6 +412,25 @@ fn dump_in_snapshot(
             Err(error) => return Err(error),
         }
     }
+}
+
+/// The objects of the schema. While some are being dropped the catalog may not be readable: then they are not in the manifest, whose
+/// numbers of objects are compared instead.
+fn read_schema(context: &Context, service: &RunningService, snapshot: &Snapshot, largest: usize) -> Option<Schema> {
+    schema::read_in_snapshot(service, snapshot.id(), largest)
+        .inspect_err(|error| {
+            let what =
+                "The objects of the schema can't be read one by one, so that a restore compares their numbers only";
+            context.ui.warn(format!("{what}: {error:#}"));
+        })
+        .ok()
+}
+
+/// What of the schema was the same before and behind the dump: what lies in between is in it.
+fn unchanged(context: &Context, service: &RunningService, snapshot: &Snapshot, mut before: Schema) -> Option<Schema> {
+    let behind = read_schema(context, service, snapshot, before.form())?;
+    before.retain_common(&behind);
+    Some(before)
 }
 
 /// The second that names this backup: not that of another one, which would be overwritten.

@@ -165,7 +165,7 @@ fn tell(context: &Context, telling: &Telling, name: &ServiceName, backup: &str, 
     let counted = |notice| Notice {
         tables: Some(verification.tables.len() as u64),
         rows: Some(verification.rows()),
-        details: verification.differences.iter().map(in_words).collect(),
+        details: verification.differences.iter().map(Difference::sentence).collect(),
         ..notice
     };
     if !verification.passed() {
@@ -181,15 +181,14 @@ fn tell(context: &Context, telling: &Telling, name: &ServiceName, backup: &str, 
     }
 }
 
-fn in_words(difference: &Difference) -> String {
-    format!("{}: {} expected, {} found", difference.what, difference.expected, difference.found)
-}
-
 /// The result goes into the history of the service whose backup it was; an interrupted drill says nothing about the backup.
 fn remember(context: &Context, name: &ServiceName, backup: &str, seconds: f64, result: &Result<Verification>) {
     let Ok(key) = backup.parse() else { return };
     let (good, differences) = match result {
-        Ok(verification) => (verification.passed(), verification.differences.iter().take(10).map(in_words).collect()),
+        Ok(verification) => {
+            let differences = verification.differences.iter().take(10).map(Difference::sentence);
+            (verification.passed(), differences.collect())
+        }
         // That it could not be tried (no container, no disk, no connection) says nothing about the backup; that it is damaged does.
         Err(error) => match damage(error) {
             Some(damage) => (false, vec![damage]),

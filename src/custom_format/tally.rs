@@ -9,7 +9,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use flate2::{Decompress, FlushDecompress, Status};
 
+use xxhash_rust::xxh3::Xxh3Default;
+
 use super::{BLOCK_DATA, BLOCK_LARGE_OBJECTS, Compression, END_MARK, FormatError, Toc, parse_number};
+use crate::checksum::Sum;
 
 /// Space for inflated bytes.
 const INFLATED: usize = 64 << 10;
@@ -21,6 +24,8 @@ pub struct Contents {
     pub rows: BTreeMap<i32, Option<u64>>,
     /// Number of large objects.
     pub large_objects: u64,
+    /// Checksums of the rows by the same ids, where they were asked for and the rows could be counted.
+    pub sums: BTreeMap<i32, Sum>,
 }
 
 impl Contents {
@@ -44,6 +49,52 @@ pub struct Tally {
     at: u64,
     block: Block,
     inflate: Option<Inflate>,
+    summing: Option<Summing>,
+}
+
+/// Adds the lines of a text up, whatever pieces it comes in.
+#[derive(Default)]
+struct Summing {
+    sum: Sum,
+    /// The line that has begun.
+    open: Option<Box<Xxh3Default>>,
+}
+
+impl std::fmt::Debug for Summing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Summing").field("sum", &self.sum).finish_non_exhaustive()
+    }
+}
+
+impl Summing {
+    fn take(&mut self, text: &[u8]) {
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            let ended = line.ends_with(b"\n");
+            match &mut self.open {
+                None if ended => self.sum.add(line),
+                open => {
+                    let hash = open.get_or_insert_with(|| Box::new(Xxh3Default::new()));
+                    hash.update(line);
+                    if ended {
+                        self.sum.add_hash(hash.digest128());
+                        *open = None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The sum of a text that has ended, without pg_dump's own mark behind the rows.
+    fn end(&mut self, marked: bool) -> Sum {
+        if let Some(last) = self.open.take() {
+            self.sum.add_hash(last.digest128());
+        }
+        let mut sum = std::mem::take(&mut self.sum);
+        if marked {
+            END_MARK.split_inclusive(|byte| *byte == b'\n').for_each(|line| sum.remove(line));
+        }
+        sum
+    }
 }
 
 /// A block that has to come.
@@ -104,9 +155,14 @@ impl Lines {
         }
     }
 
+    /// Whether pg_dump's own mark stands behind the rows.
+    fn marked(self) -> bool {
+        self.tail.to_be_bytes().ends_with(END_MARK)
+    }
+
     /// Rows of a text that has ended. A last line without a line end is one, as COPY would take it.
     fn rows(self) -> u64 {
-        let ended = self.tail.to_be_bytes().ends_with(END_MARK);
+        let ended = self.marked();
         let open = self.tail & 0xff != u64::from(b'\n') && self.tail != 0;
         if ended { self.ends.saturating_sub(3) } else { self.ends + u64::from(open) }
     }
@@ -141,7 +197,12 @@ impl Inflate {
     }
 
     /// Inflates a piece and counts its lines.
-    fn take(&mut self, mut piece: &[u8], lines: &mut Lines) -> Result<(), &'static str> {
+    fn take(
+        &mut self,
+        mut piece: &[u8],
+        lines: &mut Lines,
+        mut summing: Option<&mut Summing>,
+    ) -> Result<(), &'static str> {
         loop {
             if self.ended {
                 return if piece.is_empty() { Ok(()) } else { Err("bytes stand behind a compressed stream") };
@@ -154,7 +215,11 @@ impl Inflate {
             self.begun = true;
             let taken = usize::try_from(self.stream.total_in() - before_in).unwrap_or(usize::MAX);
             let made = usize::try_from(self.stream.total_out() - before_out).unwrap_or(usize::MAX);
-            lines.take(self.space.get(..made).unwrap_or_default());
+            let text = self.space.get(..made).unwrap_or_default();
+            lines.take(text);
+            if let Some(summing) = summing.as_deref_mut() {
+                summing.take(text);
+            }
             piece = piece.get(taken..).unwrap_or_default();
             match status {
                 Status::StreamEnd => self.ended = true,
@@ -190,7 +255,14 @@ impl Tally {
             at: 0,
             block: Block { dump_id: 0, kind: BlockKind::OtherRows, lines: Lines::default() },
             inflate: (toc.compression() == Compression::Gzip).then(Inflate::new),
+            summing: None,
         }
+    }
+
+    /// The same, with a checksum of the rows of each table.
+    #[must_use]
+    pub fn with_sums(self) -> Self {
+        Self { summing: Some(Summing::default()), ..self }
     }
 
     /// Takes the next piece, of any size. After an error the tally is of no more use.
@@ -316,6 +388,9 @@ impl Tally {
             }
             let Some((chunk, rest)) = rest.split_at_checked(length as usize) else { break };
             lines.take(chunk);
+            if let Some(summing) = &mut self.summing {
+                summing.take(chunk);
+            }
             input = rest;
         }
         self.block.lines = lines;
@@ -355,10 +430,14 @@ impl Tally {
 
     fn chunk(&mut self, chunk: &[u8]) -> Result<(), FormatError> {
         if let Some(inflate) = &mut self.inflate {
-            return inflate.take(chunk, &mut self.block.lines).map_err(|what| self.damaged(what.to_owned()));
+            let summing = self.summing.as_mut().filter(|_| self.block.kind == BlockKind::Rows);
+            return inflate.take(chunk, &mut self.block.lines, summing).map_err(|what| self.damaged(what.to_owned()));
         }
         if self.block.kind == BlockKind::Rows && self.compression == Compression::None {
             self.block.lines.take(chunk);
+            if let Some(summing) = &mut self.summing {
+                summing.take(chunk);
+            }
         }
         Ok(())
     }
@@ -378,6 +457,9 @@ impl Tally {
         }
         let counted =
             self.block.kind == BlockKind::Rows && matches!(self.compression, Compression::None | Compression::Gzip);
+        if let Some(summing) = self.summing.as_mut().filter(|_| counted) {
+            self.contents.sums.insert(self.block.dump_id, summing.end(self.block.lines.marked()));
+        }
         self.contents.rows.insert(self.block.dump_id, counted.then(|| self.block.lines.rows()));
         self.state = State::BlockType;
         Ok(())

@@ -16,6 +16,7 @@ use std::io::{Read, Write};
 use anyhow::{Context, Result, anyhow, bail};
 use postgres::error::SqlState;
 
+use crate::checksum::Sum;
 use crate::custom_format::{self, Entry, Toc};
 use crate::database::rows::{Refused, RowSession};
 use crate::database::session::{self, Session};
@@ -50,6 +51,8 @@ pub struct Dumped {
     pub large_objects: u64,
     /// Sequences as the dump sets them.
     pub sequences: BTreeMap<String, Sequence>,
+    /// Checksums of the rows of the same tables, where they were asked for.
+    pub contents: BTreeMap<String, String>,
     /// Which way was taken, for the history.
     pub engine: &'static str,
 }
@@ -62,7 +65,7 @@ pub struct Dumped {
 )]
 pub struct Overtaken(String);
 
-/// Dumps the service's database as the snapshot sees it. `encoding` is the database's own.
+/// Dumps the service's database as the snapshot sees it. `encoding` is the database's own; `sums` asks for checksums of the rows.
 ///
 /// All locks are taken before the first byte is written: a statement that queues for a table later (a migration) waits for
 /// us, and nothing of ours ever waits behind it.
@@ -76,6 +79,7 @@ pub fn dump(
     snapshot: &Snapshot,
     encoding: &str,
     engine: Engine,
+    sums: bool,
     sink: &mut dyn Write,
 ) -> Result<Dumped> {
     let rows = match engine {
@@ -97,16 +101,26 @@ pub fn dump(
     sink.write_all(toc.bytes())?;
     let sequences = sequences(&toc, &mut Names { service, encoding, client: None })?;
     let by_tcp = rows.and_then(|session| Some((session, blocks(&toc, snapshot)?)));
-    let (rows, large_objects, engine) = if let Some((session, blocks)) = by_tcp {
-        let rows = copy_rows(session, &blocks, sink)?;
+    if let Some((session, blocks)) = by_tcp {
+        let (rows, contents) = copy_rows(session, &blocks, sums, sink)?;
         drop(stream);
         pg_dump.cancel();
-        (rows, 0, "rows by TCP")
-    } else {
-        let contents = by_pg_dump(&toc, stream, pg_dump, sink)?;
-        (named_rows(&toc, snapshot, &contents), contents.large_objects, "pg_dump")
+        return Ok(Dumped { rows, large_objects: 0, sequences, contents, engine: "rows by TCP" });
+    }
+    let held = by_pg_dump(&toc, stream, pg_dump, sums, sink)?;
+    let entries: BTreeMap<i32, Entry> = toc.tables().map(|entry| (entry.dump_id, entry)).collect();
+    let named = |(id, sum): (&i32, &Sum)| {
+        let entry = entries.get(id).filter(|entry| entry.definition.is_empty())?;
+        let table = snapshot.tables().get(&entry.oid).filter(|table| !table.of_extension)?;
+        Some((table.name.clone(), sum.to_string()))
     };
-    Ok(Dumped { rows, large_objects, sequences, engine })
+    Ok(Dumped {
+        rows: named_rows(&toc, snapshot, &held),
+        large_objects: held.large_objects,
+        sequences,
+        contents: held.sums.iter().filter_map(named).collect(),
+        engine: "pg_dump",
+    })
 }
 
 fn start(docker: &Docker, service: &RunningService, snapshot: &Snapshot, encoding: &str) -> Result<Running> {
@@ -116,8 +130,30 @@ fn start(docker: &Docker, service: &RunningService, snapshot: &Snapshot, encodin
     let database = conninfo(&service.service.database);
     let arguments =
         ["pg_dump", "--format=custom", "--compress=0", "--no-password", &lock_wait, &snapshot, &encoding, &database];
-    let environment = [("PGPASSWORD", service.service.password.reveal()), ("PGAPPNAME", APPLICATION)];
+    let environment = [
+        ("PGPASSWORD", service.service.password.reveal()),
+        ("PGAPPNAME", APPLICATION),
+        // As our own sessions have it, so that both ways give the same bytes.
+        ("PGOPTIONS", "-c timezone=UTC -c bytea_output=hex"),
+    ];
     docker.exec(&service.service.container, &arguments, &environment, Input::Held)
+}
+
+/// The statements that read the rows of each table as the dump holds them (its columns, in its order), by table.
+pub fn copy_statements(toc: &Toc) -> BTreeMap<String, String> {
+    toc.tables()
+        .filter_map(|entry| {
+            let columns = std::str::from_utf8(entry.copy_statement?).ok()?.strip_suffix(" FROM stdin;\n")?;
+            let name = entry.qualified_name();
+            // Rows that are loaded through the root of a partition tree may come to lie elsewhere.
+            columns
+                .strip_prefix("COPY ")?
+                .strip_prefix(name.as_str())?
+                .strip_prefix(' ')
+                .filter(|_| entry.definition.is_empty())?;
+            Some((name, format!("{columns} TO STDOUT")))
+        })
+        .collect()
 }
 
 /// A data block that a row session can write.
@@ -177,26 +213,40 @@ fn explain(error: anyhow::Error) -> anyhow::Error {
     if SIGNS.iter().any(|sign| text.contains(sign)) { Overtaken(text).into() } else { error }
 }
 
-fn copy_rows(mut session: RowSession, blocks: &[Block], sink: &mut dyn Write) -> Result<BTreeMap<String, u64>> {
-    let mut rows = BTreeMap::new();
+/// Rows and, where they are asked for, checksums by table.
+fn copy_rows(
+    mut session: RowSession,
+    blocks: &[Block],
+    sums: bool,
+    sink: &mut dyn Write,
+) -> Result<(BTreeMap<String, u64>, BTreeMap<String, String>)> {
+    let (mut rows, mut contents) = (BTreeMap::new(), BTreeMap::new());
     for Block { dump_id, table, statement } in blocks {
         interrupt::check()?;
         sink.write_all(&custom_format::block_start(*dump_id))?;
-        let count = session.copy_as_chunks(statement, sink).with_context(|| format!("Reading the table {table}"))?;
+        let mut sum = sums.then(Sum::default);
+        let count = session
+            .copy_as_chunks(statement, sink, sum.as_mut())
+            .with_context(|| format!("Reading the table {table}"))?;
         sink.write_all(&custom_format::END_MARK_CHUNK)?;
         sink.write_all(&custom_format::BLOCK_END)?;
         rows.insert((*table).to_owned(), count);
+        contents.extend(sum.map(|sum| ((*table).to_owned(), sum.to_string())));
     }
-    Ok(rows)
+    Ok((rows, contents))
 }
 
 fn by_pg_dump(
     toc: &Toc,
     mut stream: impl Read,
     pg_dump: Running,
+    sums: bool,
     sink: &mut dyn Write,
 ) -> Result<custom_format::Contents> {
     let mut tally = custom_format::Tally::new(toc);
+    if sums {
+        tally = tally.with_sums();
+    }
     let mut buffer = vec![0; BUFFER];
     let walked = loop {
         interrupt::check()?;

@@ -5,12 +5,16 @@
 //! and the extension's version is compared instead.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, anyhow};
 use postgres::Client;
+use postgres::error::SqlState;
 
-use crate::database::{session, snapshot, words};
+use crate::checksum::Sum;
+use crate::database::rows::{Refused, RowSession};
+use crate::database::{schema, session, snapshot, words};
 use crate::interrupt;
 use crate::manifest::{Fingerprint, Sequence};
 use crate::service::RunningService;
@@ -98,18 +102,38 @@ fn read_structure(client: &mut Client) -> Result<Fingerprint, postgres::Error> {
 }
 
 /// Everything that is compared, read from a database that nobody else changes (a staging database); and which of its tables
-/// belong to extensions.
+/// belong to extensions. Of what costs something, only what is `expected` is read; `statements` are those that read the rows of each table
+/// ([`copy_statements`](crate::database::dump::copy_statements)), and `encoding` is the database's own.
 ///
 /// # Errors
 /// When a table can't be read; the message names it.
-pub fn read(service: &RunningService, database: &str) -> Result<(Fingerprint, BTreeSet<String>)> {
+pub fn read(
+    service: &RunningService,
+    database: &str,
+    expected: &Fingerprint,
+    statements: &BTreeMap<String, String>,
+    encoding: &str,
+) -> Result<(Fingerprint, BTreeSet<String>)> {
     let mut client = session::connect(service, database)?;
     let mut fingerprint = structure(&mut client)?;
+    if let Some(expected) = &expected.schema {
+        fingerprint.schema = Some(schema::read(&mut client, schema::Side::Found, expected.form())?);
+    }
     fingerprint.sequences = sequences(&mut client)?;
     let tables = snapshot::list_tables(&mut client)?;
     drop(client);
     let of_extensions = tables.iter().filter(|table| table.of_extension).map(|table| table.name.clone()).collect();
-    fingerprint.tables = count_all(service, database, tables.into_iter().map(|table| table.name).collect())?;
+    let questions = tables
+        .into_iter()
+        .map(|table| {
+            let statement = statements.get(&table.name).filter(|_| expected.contents.contains_key(&table.name));
+            (table.name, statement.cloned())
+        })
+        .collect();
+    for (table, rows, sum) in ask_all(service, database, encoding, questions)? {
+        fingerprint.contents.extend(sum.map(|sum| (table.clone(), sum.to_string())));
+        fingerprint.tables.insert(table, rows);
+    }
     Ok((fingerprint, of_extensions))
 }
 
@@ -125,28 +149,57 @@ pub fn count(client: &mut Client, table: &str) -> Result<u64> {
     Ok(u64::try_from(rows).unwrap_or_default())
 }
 
-fn count_all(service: &RunningService, database: &str, names: Vec<String>) -> Result<BTreeMap<String, u64>> {
-    let counters = COUNTERS.min(names.len());
-    let todo = Mutex::new(names);
-    let next = || todo.lock().map(|mut names| names.pop()).unwrap_or_default();
-    let counter = || -> Result<Vec<(String, u64)>> {
+/// Counts the rows of each table, or reads them with the statement that stands beside it and adds them up.
+fn ask_all(
+    service: &RunningService,
+    database: &str,
+    encoding: &str,
+    questions: Vec<(String, Option<String>)>,
+) -> Result<Vec<(String, u64, Option<Sum>)>> {
+    let readers = COUNTERS.min(questions.len());
+    let todo = Mutex::new(questions);
+    let next = || todo.lock().map(|mut questions| questions.pop()).unwrap_or_default();
+    let reader = || -> Result<Vec<(String, u64, Option<Sum>)>> {
         let mut client = session::connect(service, database)?;
-        let mut counted = Vec::new();
-        while let Some(name) = next() {
+        let mut rows_session = None;
+        let mut answers = Vec::new();
+        while let Some((table, statement)) = next() {
             interrupt::check()?;
-            let rows = count(&mut client, &name)?;
-            counted.push((name, rows));
+            let Some(statement) = statement else {
+                let rows = count(&mut client, &table)?;
+                answers.push((table, rows, None));
+                continue;
+            };
+            let session = match &mut rows_session {
+                Some(session) => session,
+                none => none.insert(RowSession::open(service, database, encoding)?),
+            };
+            let mut sum = Sum::default();
+            match session.copy_as_chunks(&statement, &mut io::sink(), Some(&mut sum)) {
+                Ok(rows) => answers.push((table, rows, Some(sum))),
+                // A column is missing: that is a difference of the schema, and the rows can be counted all the same.
+                Err(error) if is_undefined_column(&error) => {
+                    rows_session = None;
+                    let rows = count(&mut client, &table)?;
+                    answers.push((table, rows, None));
+                }
+                Err(error) => return Err(error.context(format!("The table {table} can't be read"))),
+            }
         }
-        Ok(counted)
+        Ok(answers)
     };
     std::thread::scope(|scope| {
-        let running: Vec<_> = (0..counters).map(|_| scope.spawn(counter)).collect();
-        let mut all = BTreeMap::new();
+        let running: Vec<_> = (0..readers).map(|_| scope.spawn(reader)).collect();
+        let mut all = Vec::new();
         for thread in running {
             all.extend(thread.join().map_err(|_| anyhow!("a counting thread panicked"))??);
         }
         Ok(all)
     })
+}
+
+fn is_undefined_column(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == SqlState::UNDEFINED_COLUMN.code())
 }
 
 /// Those that a dump sets: an extension's own only where the extension has them dumped.

@@ -9,6 +9,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -16,7 +17,9 @@ use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::authentication::{md5_hash, sasl};
 use postgres_protocol::message::{backend, frontend};
+use xxhash_rust::xxh3::Xxh3Default;
 
+use crate::checksum::Sum;
 use crate::database::session::{CONNECT_TIMEOUT, PLAIN_SETTINGS, PORT, SET_LATER_TIMEOUTS};
 use crate::database::{APPLICATION, literal};
 use crate::interrupt;
@@ -31,9 +34,47 @@ const SILENCE: Duration = Duration::from_mins(10);
 /// Every message begins with a type and a length that counts itself but not the type.
 const MESSAGE_HEADER: usize = 5;
 
+/// The wire: to a service's address, or to the socket of a throw-away container that has none.
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn open(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Network(address) => {
+                let stream = TcpStream::connect_timeout(&SocketAddr::new(*address, PORT), CONNECT_TIMEOUT)?;
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(POLL))?;
+                Ok(Self::Tcp(stream))
+            }
+            Address::Socket(folder) => {
+                let stream = UnixStream::connect(folder.join(format!(".s.PGSQL.{PORT}")))?;
+                stream.set_read_timeout(Some(POLL))?;
+                Ok(Self::Unix(stream))
+            }
+        }
+    }
+
+    fn reader(&mut self) -> &mut dyn Read {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(stream) => stream,
+        }
+    }
+
+    fn writer(&mut self) -> &mut dyn Write {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(stream) => stream,
+        }
+    }
+}
+
 /// A session that only copies rows out.
 pub struct RowSession {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
@@ -45,30 +86,34 @@ impl RowSession {
     /// # Errors
     /// In the server's words.
     pub fn join(service: &RunningService, database: &str, encoding: &str, snapshot: &str) -> Result<Self> {
-        let Address::Network(address) = service.address else {
-            bail!("rows are only read from a server with an address")
-        };
-        let address = SocketAddr::new(address, PORT);
-        let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)
-            .with_context(|| format!("Can't connect to PostgreSQL at {address}"))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(POLL))?;
+        let mut session = Self::open(service, database, encoding)?;
+        session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        session.execute(&format!("SET TRANSACTION SNAPSHOT {}", literal(snapshot)))?;
+        Ok(session)
+    }
+
+    /// Opens a session that sees what is there.
+    ///
+    /// # Errors
+    /// In the server's words.
+    pub fn open(service: &RunningService, database: &str, encoding: &str) -> Result<Self> {
+        let stream = Stream::open(&service.address)
+            .with_context(|| format!("Can't connect to PostgreSQL at {}", service.address))?;
         let mut session = Self { stream, buffer: vec![0; BUFFER], start: 0, end: 0 };
         session.log_in(service.service.password.reveal(), database)?;
         session.execute(PLAIN_SETTINGS)?;
         session.execute(SET_LATER_TIMEOUTS)?;
         // The bytes must be those that pg_dump would have written: the database's own encoding, not ours.
         session.execute(&format!("SET client_encoding = {}", literal(encoding)))?;
-        session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-        session.execute(&format!("SET TRANSACTION SNAPSHOT {}", literal(snapshot)))?;
         Ok(session)
     }
 
-    /// Runs `COPY … TO STDOUT` and writes each row as a chunk of pg_dump's custom format. Returns the number of rows.
+    /// Runs `COPY … TO STDOUT` and writes each row as a chunk of pg_dump's custom format. Returns the number of rows. Where a
+    /// sum is given, each row (its line, with the end) is added to it.
     ///
     /// # Errors
     /// In the server's words, or the sink's own error.
-    pub fn copy_as_chunks(&mut self, statement: &str, sink: &mut dyn Write) -> Result<u64> {
+    pub fn copy_as_chunks(&mut self, statement: &str, sink: &mut dyn Write, mut sum: Option<&mut Sum>) -> Result<u64> {
         self.send(statement)?;
         let mut rows = 0;
         let mut told = None;
@@ -82,18 +127,28 @@ impl RowSession {
                 let next = at + MESSAGE_HEADER + length;
                 if next > self.end {
                     large = next - self.end;
-                    at = self.end;
                     break;
                 }
+                if let Some(sum) = sum.as_deref_mut() {
+                    sum.add(self.buffer.get(at + MESSAGE_HEADER..next).unwrap_or_default());
+                }
                 at = next;
+            }
+            if large > 0 {
+                let mut hash = sum.is_some().then(Xxh3Default::new);
+                if let Some(hash) = &mut hash {
+                    hash.update(self.buffer.get(at + MESSAGE_HEADER..self.end).unwrap_or_default());
+                }
+                sink.write_all(self.buffer.get(self.start..self.end).unwrap_or_default())?;
+                self.pass_on(large, sink, hash.as_mut())?;
+                if let (Some(sum), Some(hash)) = (sum.as_deref_mut(), hash) {
+                    sum.add_hash(hash.digest128());
+                }
+                continue;
             }
             if at > self.start {
                 sink.write_all(self.buffer.get(self.start..at).unwrap_or_default())?;
                 self.start = at;
-            }
-            if large > 0 {
-                self.pass_on(large, sink)?;
-                continue;
             }
             match self.next_kind()? {
                 b'd' => {}
@@ -114,13 +169,17 @@ impl RowSession {
     }
 
     /// The rest of a message that is larger than the buffer.
-    fn pass_on(&mut self, mut left: usize, sink: &mut dyn Write) -> Result<()> {
+    fn pass_on(&mut self, mut left: usize, sink: &mut dyn Write, mut hash: Option<&mut Xxh3Default>) -> Result<()> {
         while left > 0 {
             self.start = 0;
             self.end = 0;
             self.fill()?;
             let now = left.min(self.end);
-            sink.write_all(self.buffer.get(..now).unwrap_or_default())?;
+            let piece = self.buffer.get(..now).unwrap_or_default();
+            if let Some(hash) = hash.as_deref_mut() {
+                hash.update(piece);
+            }
+            sink.write_all(piece)?;
             self.start = now;
             left -= now;
         }
@@ -131,7 +190,7 @@ impl RowSession {
         let parameters = [("user", "postgres"), ("database", database), ("application_name", APPLICATION)];
         let mut message = BytesMut::new();
         frontend::startup_message(parameters, &mut message)?;
-        self.stream.write_all(&message)?;
+        self.stream.writer().write_all(&message)?;
         let mut scram = None;
         loop {
             let mut answer = BytesMut::new();
@@ -166,7 +225,7 @@ impl RowSession {
                 backend::Message::ErrorResponse(body) => return Err(server_error(&body)),
                 _ => bail!("The server answers the login with something unknown"),
             }
-            self.stream.write_all(&answer)?;
+            self.stream.writer().write_all(&answer)?;
         }
     }
 
@@ -188,7 +247,7 @@ impl RowSession {
     fn send(&mut self, statement: &str) -> Result<()> {
         let mut message = BytesMut::new();
         frontend::query(statement, &mut message)?;
-        self.stream.write_all(&message).context("sending to PostgreSQL")
+        self.stream.writer().write_all(&message).context("sending to PostgreSQL")
     }
 
     /// The kind of the next message, once its header is there.
@@ -247,7 +306,7 @@ impl RowSession {
             // Here and not only when nothing comes: a large table keeps coming for hours.
             interrupt::check()?;
             let free = self.buffer.get_mut(self.end..).unwrap_or_default();
-            match self.stream.read(free) {
+            match self.stream.reader().read(free) {
                 Ok(0) => bail!("PostgreSQL closed the connection (the server was stopped, or the session was ended)"),
                 Ok(n) => {
                     self.end += n;
@@ -274,7 +333,7 @@ impl Drop for RowSession {
     fn drop(&mut self) {
         let mut message = BytesMut::new();
         frontend::terminate(&mut message);
-        let _ = self.stream.write_all(&message);
+        let _ = self.stream.writer().write_all(&message);
     }
 }
 

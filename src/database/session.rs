@@ -20,10 +20,12 @@ pub const PORT: u16 = 5432;
 /// A server on the same host answers at once or is not there.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What every session sets aside, as pg_dump does it.
+/// What every session sets aside, as pg_dump does it; and the time zone and the form of bytes, so that the same row is the same text
+/// wherever and whenever it is read.
 pub const PLAIN_SETTINGS: &str = "SET ROLE NONE; SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
      SET default_transaction_read_only = off; SET row_security = off; SET search_path = ''; SET synchronize_seqscans = off; SET datestyle = ISO; \
-     SET intervalstyle = postgres; SET extra_float_digits = 3; SET quote_all_identifiers = off";
+     SET intervalstyle = postgres; SET extra_float_digits = 3; SET quote_all_identifiers = off; \
+     SET timezone = 'UTC'; SET bytea_output = 'hex'";
 
 /// Timeouts that not every server knows, and since which one they are known.
 pub const LATER_TIMEOUTS: [(&str, i32); 2] = [("idle_session_timeout", 140_000), ("transaction_timeout", 170_000)];

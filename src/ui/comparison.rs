@@ -28,7 +28,7 @@ pub fn show_verification(ui: &Ui, verification: &Verification) {
         ui.detail(format!("and {} more tables, {different} of them different", tables.len() - SHOWN));
     }
     for difference in verification.differences.iter().filter(|difference| !difference.what.starts_with("table ")) {
-        ui.warn(format!("{}: {} expected, {} found", difference.what, difference.expected, difference.found));
+        ui.warn(difference.sentence());
     }
     for note in &verification.notes {
         ui.detail(format!("{}: {} then, {} now", note.what, note.expected, note.found));

@@ -189,3 +189,10 @@ CREATE CAST (app.pair AS text) WITH INOUT AS ASSIGNMENT;
 GRANT ALL ON ALL SEQUENCES IN SCHEMA app TO "odd ""role"" é";
 GRANT EXECUTE ON FUNCTION app.half TO corpus_reader;
 REVOKE EXECUTE ON FUNCTION app.half FROM PUBLIC;
+
+-- Grants that take something away.
+GRANT ALL ON app.wide TO corpus_owner WITH GRANT OPTION;
+REVOKE ALL ON app.wide FROM postgres;
+GRANT SELECT ON app.wide TO postgres;
+GRANT USAGE ON TYPE app.mood TO corpus_reader;
+REVOKE USAGE ON TYPE app.mood FROM PUBLIC;

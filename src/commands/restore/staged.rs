@@ -13,7 +13,7 @@ use crate::commands::restore::source::{self, Fetched};
 use crate::commands::restore::swap_in::Incoming;
 use crate::custom_format::{Contents, Kind as DumpKind, Toc};
 use crate::database::staging::{self, Marker, MissingRoles, Purpose, Temporary};
-use crate::database::{description, fingerprint, load, session};
+use crate::database::{description, dump, fingerprint, load, session};
 use crate::error::{Failure, Kind};
 use crate::journal::State;
 use crate::manifest::{DatabaseDescription, Fingerprint, Manifest};
@@ -30,6 +30,10 @@ pub struct Staged<'a> {
     marker: Marker,
     expected: Fingerprint,
     depth: Depth,
+    /// How the dump's tables are read, for a comparison of their rows.
+    statements: BTreeMap<String, String>,
+    /// Settings of the database that this server refused.
+    refused: Vec<String>,
     description: DatabaseDescription,
     /// What could not be built, in pg_restore's words.
     missing: Option<String>,
@@ -174,7 +178,8 @@ pub fn load<'a>(
     // The other session may have been idle for hours.
     let mut client = session::connect_beside(service)?;
     staging::mark(&mut client, database.name(), &marker)?;
-    for refused in staging::apply(&mut client, database.name(), &description)? {
+    let refused = staging::apply(&mut client, database.name(), &description)?;
+    for refused in &refused {
         context.ui.warn(format!("A setting of the database is not brought back: {refused}"));
     }
     if let Err(error) = load::analyze(service, database.name()) {
@@ -188,7 +193,9 @@ pub fn load<'a>(
         Some(manifest) => (manifest.fingerprint, Depth::AcrossMajors),
         None => (rows_of_dump(context, rows_of_text.unwrap_or_else(|| contents.tables(&toc))), Depth::Rows),
     };
-    Ok(Staged { service, database, roles, marker, expected, depth, description, missing: post_data.missing })
+    let statements = dump::copy_statements(&toc);
+    let missing = post_data.missing;
+    Ok(Staged { service, database, roles, marker, expected, depth, statements, refused, description, missing })
 }
 
 /// Rows as the dump itself tells them: a COPY block has one line a row.
@@ -256,7 +263,9 @@ impl<'a> Staged<'a> {
     /// # Errors
     /// When the server can't be asked.
     pub fn compare(&self) -> Result<Verification> {
-        let (mut found, of_extensions) = fingerprint::read(self.service, self.database.name())?;
+        let encoding = &self.description.encoding;
+        let (mut found, of_extensions) =
+            fingerprint::read(self.service, self.database.name(), &self.expected, &self.statements, encoding)?;
         let mut expected = self.expected.clone();
         if self.depth == Depth::Rows || !verification::other_versions(&expected, &found).is_empty() {
             // Extensions fill their tables themselves, each version in its way, and the dump holds only what was added to them.
@@ -264,6 +273,9 @@ impl<'a> Staged<'a> {
             expected.tables.retain(|name, _| !of_extensions.contains(name));
         }
         let mut verification = verification::compare(&expected, &found, self.depth);
+        if self.depth == Depth::Full {
+            self.compare_database(&mut verification)?;
+        }
         if let Some(missing) = &self.missing {
             verification.differences.push(Difference {
                 what: "indexes and constraints".to_owned(),
@@ -272,6 +284,39 @@ impl<'a> Staged<'a> {
             });
         }
         Ok(verification)
+    }
+
+    /// Compares what the database itself has been given: its owner, encoding and collation, grants and settings.
+    fn compare_database(&self, verification: &mut Verification) -> Result<()> {
+        let mut client = session::connect(self.service, self.database.name())?;
+        let version_number = session::version_number(&mut client)?;
+        let found = description::describe(&mut client, version_number)?;
+        let expected = &self.description;
+        for (what, expected, found) in [
+            ("owner", &expected.owner, &found.owner),
+            ("encoding", &expected.encoding, &found.encoding),
+            ("collation", &expected.collate, &found.collate),
+            ("character type", &expected.ctype, &found.ctype),
+        ] {
+            verification.compared += 1;
+            if expected != found {
+                let (expected, found) = (expected.clone(), found.clone());
+                verification.differences.push(Difference { what: format!("{what} of the database"), expected, found });
+            }
+        }
+        for statement in &expected.statements {
+            verification.compared += 1;
+            let refused =
+                self.refused.iter().any(|refused| refused.contains(statement.trim_start_matches(|c| c != '%')));
+            if !refused && !found.statements.contains(statement) {
+                verification.differences.push(Difference {
+                    what: format!("setting or grant of the database: {statement}"),
+                    expected: "set".to_owned(),
+                    found: "none".to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Drops the database now.

@@ -1,0 +1,134 @@
+//! The objects of a database one by one, read from the catalog in a few queries.
+//!
+//! What PostgreSQL writes of an object (`pg_get_…`) it writes in part from the present state and not from the snapshot, while DDL goes
+//! on: so a backup reads twice, before and behind the dump, and keeps what was the same both times. Names are qualified and quoted:
+//! the search path of our sessions is empty.
+
+use anyhow::{Context, Result, anyhow};
+use fallible_iterator::FallibleIterator;
+use postgres::Client;
+
+use crate::database::{literal, session, words};
+use crate::manifest::schema::{Object, Schema};
+use crate::service::RunningService;
+
+/// Name, what it is part of, definition; see there.
+const QUERIES: &str = include_str!("schema.sql");
+
+/// What stands in front of each query.
+const VIEWS: &str = "WITH ours AS (SELECT oid, nspname, nspowner, nspacl, pg_catalog.quote_ident(nspname) AS name FROM pg_catalog.pg_namespace
+    WHERE nspname <> 'information_schema' AND nspname !~ '^pg_'),
+  member AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'),
+  class AS (SELECT c.oid, c.relkind, c.relpersistence, c.relispopulated, c.relispartition, c.relpartbound, c.reloftype, c.reloptions, c.relreplident,
+      c.relrowsecurity, c.relforcerowsecurity, c.relowner, c.relacl, c.reltype, o.name || '.' || pg_catalog.quote_ident(c.relname) AS name,
+      CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
+        WHEN 'f' THEN 'foreign table' WHEN 'S' THEN 'sequence' ELSE 'composite type' END AS kind
+    FROM pg_catalog.pg_class c JOIN ours o ON o.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
+      AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND m.objid = c.oid)),
+  type AS (SELECT t.oid, t.typtype, t.typbasetype, t.typtypmod, t.typnotnull, t.typdefault, t.typowner, t.typacl, o.name || '.' || pg_catalog.quote_ident(t.typname) AS name,
+      CASE t.typtype WHEN 'e' THEN 'enum type' WHEN 'd' THEN 'domain' WHEN 'r' THEN 'range type' WHEN 'c' THEN 'composite type' ELSE 'type' END AS kind
+    FROM pg_catalog.pg_type t JOIN ours o ON o.oid = t.typnamespace
+    WHERE (t.typtype IN ('e', 'd', 'r') OR (t.typtype = 'b' AND t.typcategory <> 'A')
+        OR (t.typtype = 'c' AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c')))
+      AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND m.objid = t.oid)),
+  thing (what, part_of, owner, acl, acl_kind, acl_owner) AS (
+    SELECT kind || ' ' || name, kind || ' ' || name, relowner, relacl, (CASE relkind WHEN 'S' THEN 's' ELSE 'r' END)::pg_catalog.\"char\", relowner FROM class WHERE relkind <> 'c'
+    UNION ALL SELECT 'column ' || c.name || '.' || pg_catalog.quote_ident(a.attname), c.kind || ' ' || c.name, NULL, a.attacl, 'c'::pg_catalog.\"char\", c.relowner
+      FROM class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid WHERE a.attacl IS NOT NULL AND a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL SELECT kind || ' ' || name, kind || ' ' || name, typowner, typacl, 'T', typowner FROM type
+    UNION ALL SELECT 'function ' || o.name || '.' || pg_catalog.quote_ident(p.proname) || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')',
+        'function ' || o.name || '.' || pg_catalog.quote_ident(p.proname) || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')', p.proowner, p.proacl, 'f', p.proowner
+      FROM pg_catalog.pg_proc p JOIN ours o ON o.oid = p.pronamespace
+      WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND m.objid = p.oid)
+    UNION ALL SELECT 'schema ' || o.name, 'schema ' || o.name, o.nspowner, o.nspacl, 'n', o.nspowner FROM ours o WHERE (o.nspname <> 'public' OR %PUBLIC%)
+      AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND m.objid = o.oid)
+    UNION ALL SELECT 'server ' || pg_catalog.quote_ident(s.srvname), 'server ' || pg_catalog.quote_ident(s.srvname), s.srvowner, s.srvacl, 'S', s.srvowner FROM pg_catalog.pg_foreign_server s
+      WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_foreign_server'::pg_catalog.regclass AND m.objid = s.oid)
+    UNION ALL SELECT 'publication ' || pg_catalog.quote_ident(p.pubname), 'publication ' || pg_catalog.quote_ident(p.pubname), p.pubowner, NULL, NULL, NULL FROM pg_catalog.pg_publication p
+    UNION ALL SELECT 'event trigger ' || pg_catalog.quote_ident(e.evtname), 'event trigger ' || pg_catalog.quote_ident(e.evtname), e.evtowner, NULL, NULL, NULL FROM pg_catalog.pg_event_trigger e
+      WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_event_trigger'::pg_catalog.regclass AND m.objid = e.oid)
+    UNION ALL SELECT 'statistics ' || o.name || '.' || pg_catalog.quote_ident(s.stxname), 'statistics ' || o.name || '.' || pg_catalog.quote_ident(s.stxname), s.stxowner, NULL, NULL, NULL
+      FROM pg_catalog.pg_statistic_ext s JOIN ours o ON o.oid = s.stxnamespace JOIN class c ON c.oid = s.stxrelid)
+";
+
+/// Which side of a comparison is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// What a dump holds: without what pg_dump leaves out.
+    Dumped,
+    /// What is there.
+    Found,
+}
+
+/// Reads the objects that a snapshot sees, in a session of its own: an error in there ends nothing else.
+///
+/// # Errors
+/// In the server's words; while objects are dropped it may be one of a lost object.
+pub fn read_in_snapshot(service: &RunningService, snapshot: &str, largest: usize) -> Result<Schema> {
+    let mut client = session::connect(service, &service.service.database)?;
+    let begin = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
+        literal(snapshot).trim_start()
+    );
+    client.batch_execute(&begin).map_err(|error| anyhow!("{}", words(&error)))?;
+    read(&mut client, Side::Dumped, largest)
+}
+
+/// Reads the objects of the session's database. Definitions of more than `largest` bytes become digests ([`Schema::collect`]).
+///
+/// # Errors
+/// In the server's words.
+pub fn read(client: &mut Client, side: Side, largest: usize) -> Result<Schema> {
+    let version = session::version_number(client)?;
+    let mut batches = Vec::new();
+    // Compiling queries of such a shape takes longer than running them.
+    client.batch_execute("SET jit = off").map_err(|error| anyhow!("{}", words(&error)))?;
+    for query in queries(version, side) {
+        let rows = client.query_raw(&query, std::iter::empty::<&str>()).map_err(|error| anyhow!("{}", words(&error)));
+        let rows = rows.with_context(|| format!("Reading the catalog: {query:.200}"))?;
+        let objects: Vec<Object> = rows
+            .filter_map(|row| {
+                // An object that was dropped meanwhile has no name any more.
+                let (Some(name), Some(part_of)) = (row.try_get(0)?, row.try_get(1)?) else { return Ok(None) };
+                Ok(Some(Object { name, part_of, definition: row.try_get::<_, Option<String>>(2)?.unwrap_or_default() }))
+            })
+            .collect()
+            .map_err(|error| anyhow!("{}", words(&error)))?;
+        batches.push(objects);
+    }
+    let all = batches.into_iter().flatten().map(Ok::<_, std::convert::Infallible>);
+    let Ok(schema) = Schema::collect(all, largest);
+    Ok(schema)
+}
+
+/// The queries of a version of PostgreSQL.
+fn queries(version: i32, side: Side) -> impl Iterator<Item = String> {
+    // Before PostgreSQL 15 pg_dump treats the schema public as a part of the server.
+    let public = if version >= 150_000 { "true" } else { "false" };
+    let invalid = if side == Side::Found { "true" } else { "false" };
+    let sql_body =
+        if version >= 140_000 { "pg_catalog.pg_get_function_sqlbody(p.oid)" } else { "NULL::pg_catalog.text" };
+    QUERIES.split(";\n").filter(|query| query.contains("SELECT")).map(move |query| {
+        format!("{VIEWS}{query}")
+            .replace("%PUBLIC%", public)
+            .replace("%INVALID%", invalid)
+            .replace("%SQLBODY%", sql_body)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_query_is_whole_and_filled_in() {
+        for version in [120_000, 150_018, 180_001] {
+            let all: Vec<String> = queries(version, Side::Found).collect();
+            assert_eq!(all.len(), 24);
+            for query in all {
+                assert!(!query.contains("%PUBLIC%") && !query.contains("%SQLBODY%") && !query.contains("%INVALID%"));
+                assert_eq!(query.matches('(').count(), query.matches(')').count(), "{query}");
+            }
+        }
+    }
+}
