@@ -41,6 +41,8 @@ pub struct Catalog {
     pub not_listed: Option<String>,
     /// Backups that this host has made here and that are no longer there, newest first.
     pub gone: Vec<BackupKey>,
+    /// Sidecars without a backup, with the time they were stored at: what a deletion that was cut off has left.
+    pub orphans: Vec<(BackupKey, Option<Timestamp>)>,
 }
 
 /// A backup, as far as it is known.
@@ -64,6 +66,8 @@ pub struct Backup {
     pub manifest: Option<Manifest>,
     /// Why the sidecar could not be read.
     pub trouble: Option<String>,
+    /// This host has made a backup of this name here, and what lies there now is of another length.
+    pub replaced: bool,
 }
 
 /// How a backup was tried.
@@ -111,6 +115,7 @@ impl Backup {
             verified: None,
             manifest: None,
             trouble: None,
+            replaced: false,
         }
     }
 
@@ -169,8 +174,14 @@ impl Catalog {
     pub fn read(store: &dyn Store, service: &ServiceName, history: &[Entry], now: Timestamp) -> Result<Self, Failure> {
         let destination = store.describe();
         let mut remembered = Remembered::of(history, service, &destination);
-        let mut catalog =
-            Self { service: service.clone(), destination, backups: Vec::new(), not_listed: None, gone: Vec::new() };
+        let mut catalog = Self {
+            service: service.clone(),
+            destination,
+            backups: Vec::new(),
+            not_listed: None,
+            gone: Vec::new(),
+            orphans: Vec::new(),
+        };
         let objects = match store.list(&BackupKey::common_prefix(service)) {
             Ok(objects) => Some(objects),
             Err(error @ StoreError::Denied { .. }) => {
@@ -196,9 +207,19 @@ impl Catalog {
             backup.class.clone_from(&object.class);
             backup.sidecar = Some(sidecars.contains(object.name.as_str()));
             // An object of another length is not the one that we remember.
-            backup.record = remembered.records.remove(&backup.key).filter(|record| record.bytes == object.bytes);
+            let record = remembered.records.remove(&backup.key);
+            backup.replaced = record.as_ref().is_some_and(|record| record.bytes != object.bytes);
+            backup.record = record.filter(|record| record.bytes == object.bytes);
             catalog.backups.push(backup);
         }
+        let names: HashSet<&str> = objects.iter().map(|object| object.name.as_str()).collect();
+        catalog.orphans = objects
+            .iter()
+            .filter_map(|object| Some((object.name.strip_suffix(SIDECAR_SUFFIX)?, object.modified)))
+            .filter(|(name, _)| !names.contains(name))
+            .filter_map(|(name, modified)| Some((name.parse::<BackupKey>().ok()?, modified)))
+            .filter(|(key, _)| key.service() == service)
+            .collect();
         for (key, record) in remembered.records {
             let age = now.duration_since(record.manifest.as_ref().and_then(finished).unwrap_or(key.started()));
             if listed && age > LISTING_LAG {
@@ -545,6 +566,8 @@ pub(crate) mod tests {
             ],
         );
         assert_eq!(keys(&catalog), [NEW, MIDDLE, OLD]);
+        assert_eq!(catalog.orphans.len(), 1);
+        assert_eq!(catalog.orphans[0].0.to_string(), "postgres-prod-2023-04-09-11-00-04.tgz");
         let makers: Vec<Maker> = catalog.backups.iter().map(Backup::maker).collect();
         assert_eq!(makers, [Maker::DokkuPostgres, Maker::Pgbackup, Maker::DokkuPostgres]);
         assert_eq!(keys(&catalog_of("prod-2", &["postgres-prod-2-2023-04-03-11-00-04.tgz", OLD])).len(), 1);
@@ -601,6 +624,7 @@ pub(crate) mod tests {
         shelf.place(MIDDLE, b"of another length");
         let catalog = Catalog::read(&shelf, &"prod".parse().unwrap(), &[made(MIDDLE)], now()).unwrap();
         assert_eq!(catalog.backups[0].rows(), None);
+        assert!(catalog.backups[0].replaced);
         assert_eq!(catalog.backups[0].bytes, Some(17));
     }
 

@@ -12,18 +12,24 @@ pub mod certificate;
 pub mod check;
 pub mod context;
 pub mod delete;
+pub mod diff;
 pub mod doctor;
 pub mod download;
 pub mod encryption;
 pub mod encryption_test;
 pub mod help;
+pub mod hold;
 pub mod iam_policy;
 pub mod info;
 pub mod list;
 pub mod metrics;
 pub mod notify_test;
+pub mod present;
+pub mod prune;
 pub mod query;
 pub mod recovery;
+pub mod release;
+pub mod removal;
 pub mod report;
 pub mod restore;
 pub mod restore_abort;
@@ -52,18 +58,22 @@ pub enum Command {
     Certificate(certificate::Args),
     Check(check::Args),
     Delete(delete::Args),
+    Diff(diff::Args),
     Doctor(doctor::Args),
     Download(download::Args),
     Encryption(encryption::Args),
     #[command(name = "encryption:test")]
     EncryptionTest(encryption_test::Args),
     Help(help::Args),
+    Hold(hold::Args),
     IamPolicy(iam_policy::Args),
     Info(info::Args),
     List(list::Args),
     #[command(name = "notify:test")]
     NotifyTest(notify_test::Args),
+    Prune(prune::Args),
     Query(query::Args),
+    Release(release::Args),
     Report(report::Args),
     Restore(restore::Args),
     #[command(name = "restore:abort")]
@@ -91,16 +101,20 @@ impl Command {
             Self::Certificate(args) => certificate::run(args, context),
             Self::Check(args) => check::run(args, context),
             Self::Delete(args) => delete::run(args, context),
+            Self::Diff(args) => diff::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
             Self::Download(args) => download::run(args, context),
             Self::Encryption(args) => encryption::run(args, context),
             Self::EncryptionTest(args) => encryption_test::run(args, context),
             Self::Help(args) => help::run(args, context),
+            Self::Hold(args) => hold::run(args, context),
             Self::IamPolicy(args) => iam_policy::run(args, context),
             Self::Info(args) => info::run(args, context),
             Self::List(args) => list::run(args, context),
             Self::NotifyTest(args) => notify_test::run(args, context),
+            Self::Prune(args) => prune::run(args, context),
             Self::Query(args) => query::run(args, context),
+            Self::Release(args) => release::run(args, context),
             Self::Report(args) => report::run(args, context),
             Self::Restore(args) => restore::run(args, context),
             Self::RestoreAbort(args) => restore_abort::run(args, context),

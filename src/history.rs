@@ -93,6 +93,24 @@ pub enum Event {
         /// Why.
         error: String,
     },
+    /// Backups that no rule kept were deleted; each of them has its own `deleted` before this.
+    Pruned {
+        /// Where they were.
+        destination: String,
+        /// How many went.
+        deleted: u64,
+        /// How many stay.
+        kept: u64,
+        /// Bytes of those that went.
+        bytes: u64,
+    },
+    /// After a backup older ones were to be pruned, and something stopped that.
+    PruneFailed {
+        /// Where they are.
+        destination: String,
+        /// Why, as the user read it.
+        error: String,
+    },
 }
 
 /// A backup that succeeded.
@@ -312,6 +330,8 @@ pub(crate) mod tests {
             host: "dokku.example".into(),
             label: Some("before the release".into()),
             safety: false,
+            incident: None,
+            suspicious: None,
             started: key.started(),
             snapshot: key.started(),
             server: Server {

@@ -10,8 +10,9 @@
 //! [`database::dump`] lets pg_dump write the schema, and [`database::rows`] carries our byte straight from the server's socket, turned
 //! into a block of pg_dump's [`custom_format`] in place. [`archive::pack`] compresses it, on several cores, into the `.tgz` that users
 //! of dokku-postgres know; where that is wanted, [`archive::encryption`] goes around it. An upload of the [`store`] takes it to a
-//! bucket, in parts, the first one last. When the store has confirmed all of them, the [`manifest`] is put beside the object and the [`history`] remembers it. All this is
-//! [`commands::backup`], on one screen.
+//! bucket, in parts, the first one last. When the store has confirmed all of them, the [`manifest`] is put beside the object and the
+//! [`history`] remembers it. All this is [`commands::backup`], on one screen. Which older ones may go then is for [`retention`] to
+//! say, and never those that [`holds`] holds.
 //!
 //! # And back
 //!
@@ -39,7 +40,9 @@ pub mod archive;
 
 pub mod store;
 
+pub mod changes;
 pub mod manifest;
+pub mod retention;
 pub mod verification;
 
 pub mod catalog;
@@ -47,6 +50,7 @@ pub mod certificate;
 pub mod durable;
 pub mod health;
 pub mod history;
+pub mod holds;
 pub mod journal;
 pub mod lock;
 pub mod notify;

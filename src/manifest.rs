@@ -41,6 +41,12 @@ pub struct Manifest {
     /// Taken by a restore of the state that it was about to replace: `latest` doesn't mean such a one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub safety: bool,
+    /// Taken while the user held the service's backups because of an incident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<Incident>,
+    /// Tables that have lost many of their rows since an earlier backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspicious: Option<Suspicion>,
     /// When the run began (UTC); the key carries the same second.
     pub started: Timestamp,
     /// When the snapshot was taken: the state of the database that this backup holds.
@@ -59,6 +65,37 @@ pub struct Manifest {
     /// The finished object; only the sidecar has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<Object>,
+}
+
+/// What the user said of an incident when they held the backups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// When that was.
+    pub since: Timestamp,
+    /// Their words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Why a backup that is good in itself may not be the one to keep.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspicion {
+    /// The backup whose rows were compared.
+    pub compared_with: BackupKey,
+    /// Each table that lost more than the property `suspicious-drop` allows, the greatest loss first.
+    pub tables: Vec<Loss>,
+}
+
+/// A table that has lost rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// Its name.
+    pub table: String,
+    /// Rows in the earlier backup.
+    pub before: u64,
+    /// Rows in this one; absent when there is no such table any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now: Option<u64>,
 }
 
 /// The PostgreSQL server and the service around it: what a new host needs to make the same.
@@ -206,6 +243,8 @@ impl Manifest {
                 ..database.clone()
             },
             fingerprint: Fingerprint::default(),
+            incident: self.incident.clone().map(|incident| Incident { reason: None, ..incident }),
+            suspicious: self.suspicious.clone().map(|suspicion| Suspicion { tables: Vec::new(), ..suspicion }),
             totals: Some(totals),
             ..self.clone()
         }

@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::changes::{TablePattern, Watch};
 use crate::dokku::properties::{Properties, Subject};
 use crate::error::Failure;
 use crate::notify::endpoint::Webhooks;
 use crate::notify::{Healthcheck, NotifyOn, Webhook};
+use crate::retention::Rules;
 use crate::secret::Secret;
 use crate::service::name::ServiceName;
 use crate::store::destination::Destination;
@@ -110,11 +112,53 @@ pub const PROPERTIES: &[Property] = &[
         check: checked::<Healthcheck>,
     },
     Property {
+        name: "keep-daily",
+        default: "",
+        values: "a number such as 7",
+        help: "Keep the newest backup of each of so many days (UTC) when pruning",
+        check: checked::<KeepCount>,
+    },
+    Property {
+        name: "keep-hourly",
+        default: "",
+        values: "a number such as 7",
+        help: "Keep the newest backup of each of so many hours (UTC) when pruning",
+        check: checked::<KeepCount>,
+    },
+    Property {
+        name: "keep-last",
+        default: "",
+        values: "a number such as 7",
+        help: "Keep the newest so many backups when pruning",
+        check: checked::<KeepCount>,
+    },
+    Property {
+        name: "keep-monthly",
+        default: "",
+        values: "a number such as 7",
+        help: "Keep the newest backup of each of so many months (UTC) when pruning",
+        check: checked::<KeepCount>,
+    },
+    Property {
         name: "keep-previous",
         default: "48h",
         values: "a duration such as 90m, 48h or 7d",
         help: "How long the database that a restore replaced stays for pgbackup:rollback",
         check: checked::<Span>,
+    },
+    Property {
+        name: "keep-weekly",
+        default: "",
+        values: "a number such as 7",
+        help: "Keep the newest backup of each of so many weeks (UTC) when pruning",
+        check: checked::<KeepCount>,
+    },
+    Property {
+        name: "keep-yearly",
+        default: "",
+        values: "a number such as 7",
+        help: "Keep the newest backup of each of so many years (UTC) when pruning",
+        check: checked::<KeepCount>,
     },
     Property {
         name: "maintenance",
@@ -124,11 +168,25 @@ pub const PROPERTIES: &[Property] = &[
         check: checked::<Switch>,
     },
     Property {
+        name: "max-size",
+        default: "",
+        values: "a size such as 500MB or 20GiB",
+        help: "Delete the oldest backups of a service when all of them take more than this",
+        check: checked::<Size>,
+    },
+    Property {
         name: "metrics-file",
         default: "",
         values: "an absolute path such as /var/lib/node_exporter/textfile/pgbackup.prom or that folder",
         help: "File that is written with metrics of all services after each run, for node_exporter (with --global only)",
         check: absolute,
+    },
+    Property {
+        name: "min-age",
+        default: "",
+        values: "a duration such as 90m, 48h or 7d",
+        help: "Never prune a backup younger than this",
+        check: checked::<Span>,
     },
     Property {
         name: "notify-on",
@@ -166,6 +224,20 @@ pub const PROPERTIES: &[Property] = &[
         check: checked::<Provider>,
     },
     Property {
+        name: "prune-after-backup",
+        default: "on",
+        values: "on or off",
+        help: "Whether a backup that succeeded is followed by pgbackup:prune; without a keep- rule or max-size nothing is ever deleted",
+        check: checked::<Switch>,
+    },
+    Property {
+        name: "prune-foreign",
+        default: "off",
+        values: "on or off",
+        help: "Whether backups that dokku-postgres made are counted and deleted like those of pgbackup",
+        check: checked::<Switch>,
+    },
+    Property {
         name: "region",
         default: "",
         values: "a region such as eu-central-1",
@@ -192,6 +264,20 @@ pub const PROPERTIES: &[Property] = &[
         values: "name=value,name=value",
         help: "Tags of the objects of new backups",
         check: checked::<Tags>,
+    },
+    Property {
+        name: "suspicious-drop",
+        default: "50%",
+        values: "a percentage such as 50% or off",
+        help: "Mark a backup as suspicious when a table has lost this share of its rows or more since the one before",
+        check: checked::<Drop>,
+    },
+    Property {
+        name: "suspicious-ignore",
+        default: "",
+        values: "names of tables with commas between them such as sessions,public.jobs,*_queue",
+        help: "Tables that may lose their rows without a backup being suspicious",
+        check: checked::<Tables>,
     },
     Property {
         name: "webhook-url",
@@ -280,6 +366,12 @@ pub struct Settings {
     pub healthcheck: Option<Healthcheck>,
     /// Of what webhooks are told.
     pub notify_on: NotifyOn,
+    /// Which losses of rows are suspicious.
+    pub watch: Watch,
+    /// Which backups stay.
+    pub retention: Rules,
+    /// Whether a backup that succeeded is followed by pruning.
+    pub prune_after_backup: bool,
 }
 
 impl Settings {
@@ -321,6 +413,12 @@ impl Settings {
             webhooks: settings.get::<Webhooks>("webhook-url")?.unwrap_or_default().0,
             healthcheck: settings.get("healthcheck-url")?,
             notify_on: settings.get("notify-on")?.unwrap_or_default(),
+            watch: Watch {
+                drop: settings.get::<Drop>("suspicious-drop")?.and_then(|drop| drop.0),
+                ignore: settings.get::<Tables>("suspicious-ignore")?.unwrap_or_default().0,
+            },
+            retention: settings.retention()?,
+            prune_after_backup: settings.get::<Switch>("prune-after-backup")?.unwrap_or(Switch::On) == Switch::On,
         })
     }
 
@@ -357,6 +455,21 @@ impl Resolver<'_> {
         }
         let default = property(name).map_or("", |property| property.default);
         Ok(default.parse().ok())
+    }
+
+    fn retention(&self) -> Result<Rules> {
+        let count = |name: &str| Ok::<_, anyhow::Error>(self.get::<KeepCount>(name)?.map_or(0, |count| count.0));
+        Ok(Rules {
+            last: count("keep-last")?,
+            hourly: count("keep-hourly")?,
+            daily: count("keep-daily")?,
+            weekly: count("keep-weekly")?,
+            monthly: count("keep-monthly")?,
+            yearly: count("keep-yearly")?,
+            min_age: self.get::<Span>("min-age")?.unwrap_or_default().0,
+            max_size: self.get::<Size>("max-size")?.map(|size| size.0),
+            foreign: self.get::<Switch>("prune-foreign")? == Some(Switch::On),
+        })
     }
 }
 
@@ -552,6 +665,80 @@ impl FromStr for Span {
             .filter(|total| *total <= 3_155_760_000)
             .map(|total| Self(Duration::from_secs(total)))
             .ok_or_else(wrong)
+    }
+}
+
+/// A share in percent, or off.
+struct Drop(Option<u8>);
+
+impl FromStr for Drop {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        text.strip_suffix('%')
+            .unwrap_or(text)
+            .parse()
+            .ok()
+            .filter(|percent| (1..=100).contains(percent))
+            .map(|percent| Self(Some(percent)))
+            .ok_or_else(|| format!("{text:?} is neither off nor a percentage from 1% to 100%"))
+    }
+}
+
+/// Names of tables, commas between them.
+#[derive(Default)]
+struct Tables(Vec<TablePattern>);
+
+impl FromStr for Tables {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split(',').map(|name| name.trim().parse()).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// How many periods a `keep-` rule counts; 0 unsets a rule that is set for all services.
+struct KeepCount(u32);
+
+impl FromStr for KeepCount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|_| digits).map(Self).ok_or_else(|| format!("{text:?} is not a number such as 7"))
+    }
+}
+
+/// Bytes as a user writes them: `500MB`, `20GiB`, `20G` (as `du` and `ls` mean it: GiB).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Size(u64);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a size, which looks like 500MB or 20GiB");
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let (factor, letter) = match unit.as_bytes() {
+            [b'B'] => (1, b'B'),
+            [letter] | [letter, b'i', b'B'] => (1024u64, *letter),
+            [letter, b'B'] => (1000, *letter),
+            _ => return Err(wrong()),
+        };
+        let power = match letter.to_ascii_uppercase() {
+            b'B' => 0,
+            b'K' => 1,
+            b'M' => 2,
+            b'G' => 3,
+            b'T' => 4,
+            _ => return Err(wrong()),
+        };
+        factor.checked_pow(power).and_then(|unit| number.checked_mul(unit)).map(Self).ok_or_else(wrong)
     }
 }
 
@@ -764,6 +951,43 @@ mod tests {
         for bad in ["", "h", "48", "-1h", "1.5h", "48 h", "99999999999w", "1y", "é"] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn sizes_and_counts() {
+        for (text, bytes) in [
+            ("0B", 0),
+            ("512B", 512),
+            ("1K", 1024),
+            ("500MB", 500_000_000),
+            ("20GiB", 21_474_836_480),
+            ("2T", 2_199_023_255_552),
+        ] {
+            assert_eq!(text.parse::<Size>().unwrap().0, bytes);
+        }
+        for bad in ["", "20", "GB", "-1GB", "1.5GB", "20 GB", "1EB", "99999999999T", "1iB", "é"] {
+            assert!(bad.parse::<Size>().is_err(), "{bad}");
+        }
+        assert_eq!(["off", "50%", "100"].map(|text| text.parse::<Drop>().unwrap().0), [None, Some(50), Some(100)]);
+        for bad in ["", "0", "101%", "half", "5%%"] {
+            assert!(bad.parse::<Drop>().is_err(), "{bad}");
+        }
+        assert_eq!("a, public.b,*_c".parse::<Tables>().unwrap().0.len(), 3);
+        assert!("a,,b".parse::<Tables>().is_err() && "*".parse::<Tables>().is_err());
+        for bad in ["", "-1", "+7", "7d", "all", "99999999999"] {
+            assert!(bad.parse::<KeepCount>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_service_can_do_without_a_rule_of_all() {
+        let (_folder, properties) = properties();
+        let service: ServiceName = "prod".parse().unwrap();
+        assert!(!Settings::of(&properties, &service).unwrap().retention.any());
+        properties.set(&Subject::Global, "keep-daily", "7").unwrap();
+        assert_eq!(Settings::of(&properties, &service).unwrap().retention.daily, 7);
+        properties.set(&Subject::Service(service.clone()), "keep-daily", "0").unwrap();
+        assert!(!Settings::of(&properties, &service).unwrap().retention.any());
     }
 
     #[test]

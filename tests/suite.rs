@@ -15,6 +15,7 @@ mod harness;
 mod host;
 mod install;
 mod layers;
+mod prune;
 mod restore;
 mod store;
 mod told;

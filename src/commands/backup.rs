@@ -17,8 +17,10 @@ use sha2::{Digest, Sha256};
 use crate::archive::encryption::{self, Recipient};
 use crate::archive::pack::{Options, Packed, Packer};
 use crate::archive::{GLOBALS, HEAD_BYTES, MANIFEST, Transfer};
+use crate::changes;
 use crate::commands::context::Context;
 use crate::commands::encryption::in_force::InForce;
+use crate::commands::prune;
 use crate::commands::recovery;
 use crate::commands::spool::{Spool, Spooled};
 use crate::commands::telling::{self, Telling};
@@ -28,9 +30,12 @@ use crate::database::{APPLICATION, description, dump, fingerprint, schema, sessi
 use crate::dokku::properties::Subject;
 use crate::error::{Failure, Kind};
 use crate::history::{BackupRecord, Entry, Event, History};
+use crate::holds::Holds;
 use crate::lock::Lock;
 use crate::manifest::schema::Schema;
-use crate::manifest::{self, DatabaseDescription, FORMAT, Manifest, Object, Server};
+use crate::manifest::{
+    self, DatabaseDescription, FORMAT, Fingerprint, Incident, Loss, Manifest, Object, Server, Suspicion,
+};
 use crate::notify::{Notice, Outcome, Work};
 use crate::service::name::ServiceName;
 use crate::service::{RunningService, Service};
@@ -43,6 +48,8 @@ use crate::ui::human;
 
 /// Snapshots that are tried where tables are being changed.
 const ATTEMPTS: u32 = 10;
+/// Tables that a suspicious backup's warning names.
+const LOSSES_SHOWN: usize = 10;
 /// How long a change may take until the next one, times the number of attempts so far.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -97,6 +104,7 @@ fn one(context: &Context, name: &ServiceName, label: Option<&str>) -> Result<()>
     let service = Service::find(&context.environment.lib_root, name)?;
     let (lock, running, store) = prepare(context, &service).map_err(|error| could_not_begin(context, name, error))?;
     let manifest = take(context, &running, &lock, store.as_ref(), Occasion { label, safety: false })?;
+    prune::after_backup(context, name, store.as_ref(), &lock);
     let key = manifest.key.to_string();
     context.ui.outcome(format!("Backup of {name} saved as {key}"), &key);
     Ok(())
@@ -198,6 +206,13 @@ pub fn take(
                 count(manifest.fingerprint.tables.len() as u64, "table"),
                 count(rows, "row"),
             ));
+            if let Some(incident) = &manifest.incident {
+                let since = human::time(incident.since);
+                context.ui.detail(format!("Marked as taken during the incident that is held since {since}"));
+            }
+            if let Some(suspicion) = &manifest.suspicious {
+                warn_of_loss(context, &manifest, suspicion);
+            }
             let record = BackupRecord::new(manifest.clone(), store.describe(), bytes, confirmed_by);
             if let Err(error) = history.append(&Entry::now(Event::Backup(Box::new(record)), seconds)) {
                 context.ui.warn(format!("The backup is saved, but not in the history of this host: {error:#}"));
@@ -231,6 +246,11 @@ fn tell_success(telling: &Telling, manifest: &Manifest, bytes: u64, destination:
     let saved =
         format!("{} ({}, {}, {})", manifest.key, human::size(bytes), count(tables, "table"), count(rows, "row"));
     telling.tell(&of(Outcome::Succeeded, format!("Backup of {name} saved as {saved}")));
+    if let Some(suspicion) = &manifest.suspicious {
+        let lost: Vec<String> = suspicion.tables.iter().take(LOSSES_SHOWN).map(describe_loss).collect();
+        let message = format!("Backup of {name} is suspicious: {}", lost.join("; "));
+        telling.tell(&of(Outcome::Suspicious, message));
+    }
     if had_failed {
         telling.tell(&of(Outcome::Recovered, format!("Backups of {name} work again: saved as {saved}")));
     }
@@ -262,13 +282,12 @@ fn pipeline(
         Some(spool) => Sink::Spool(Box::new(spool)),
         None => Sink::Upload(upload.clone()),
     };
-    fill(context, service, store, (key, started, size), occasion, (&upload, sink, recipient.as_ref())).inspect_err(
-        |_| {
+    fill(context, service, store, (key, started, size), occasion, (&upload, sink, recipient.as_ref()), history)
+        .inspect_err(|_| {
             if let Err(left) = upload.give_up() {
                 context.ui.warn(left.to_string());
             }
-        },
-    )
+        })
 }
 
 /// From the snapshot to the complete object.
@@ -279,8 +298,11 @@ fn fill(
     (key, started, size): (BackupKey, Timestamp, u64),
     occasion: Occasion,
     (upload, sink, recipient): (&NotedUpload, Sink, Option<&Recipient>),
+    history: &History,
 ) -> Result<(Manifest, u64, String)> {
     let globals = globals(context, service)?;
+    let folder = context.environment.data_folder().join(service.service.name.as_str());
+    let incident = Holds::read(&folder)?.service.map(|hold| Incident { since: hold.since, reason: hold.reason });
     let modified = u64::try_from(started.as_second()).unwrap_or_default();
     let packer = Packer::new(sink, Options::new(modified))?;
     let mut metered =
@@ -309,6 +331,7 @@ fn fill(
     snapshot.confirm()?;
     context.ui.debug(format!("Dumped with {}", dumped.engine));
 
+    let suspicious = if occasion.safety { None } else { suspicion(context, service, history, &database, &print)? };
     let mut description = Manifest {
         format: FORMAT,
         made_by: concat!("pgbackup ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -316,6 +339,8 @@ fn fill(
         host: context.environment.host_name(),
         label: occasion.label.map(str::to_owned),
         safety: occasion.safety,
+        incident,
+        suspicious,
         started,
         snapshot: snapshot.taken(),
         server: server(service, &mut snapshot, version_number)?,
@@ -380,6 +405,51 @@ fn spooled(history: &History, name: &ServiceName, size: u64) -> u64 {
         _ => None,
     });
     last.map_or(size / 3, |last| last.saturating_add(last / 4))
+}
+
+/// What has been lost since the last backup that is not suspicious itself, or that the user has released: so each backup is
+/// suspicious until the rows are back or the user says that they were meant to go.
+fn suspicion(
+    context: &Context,
+    service: &RunningService,
+    history: &History,
+    database: &DatabaseDescription,
+    print: &Fingerprint,
+) -> Result<Option<Suspicion>> {
+    let name = &service.service.name;
+    let watch = context.settings(name)?.watch;
+    let holds = Holds::read(&context.environment.data_folder().join(name.as_str()))?;
+    // A history that can't be read is no reason to go without a backup.
+    let before = history.read().unwrap_or_default().into_iter().rev().find_map(|entry| match entry.event {
+        Event::Backup(record) => record.manifest.filter(|manifest| {
+            let right = manifest.suspicious.is_none() || holds.has_released(&manifest.key);
+            right && !manifest.safety && manifest.database.name == database.name
+        }),
+        _ => None,
+    });
+    let Some(before) = before else { return Ok(None) };
+    let tables = changes::losses(&before.fingerprint.tables, &print.tables, &watch);
+    Ok((!tables.is_empty()).then_some(Suspicion { compared_with: before.key, tables }))
+}
+
+/// Tells of it, aloud: nobody looks into a manifest.
+fn warn_of_loss(context: &Context, manifest: &Manifest, suspicion: &Suspicion) {
+    let (ui, name, key) = (&context.ui, &manifest.service, &manifest.key);
+    ui.warn(format!("SUSPICIOUS: rows are missing since {}", suspicion.compared_with));
+    for loss in suspicion.tables.iter().take(LOSSES_SHOWN) {
+        ui.warn(describe_loss(loss));
+    }
+    if let Some(more) = suspicion.tables.len().checked_sub(LOSSES_SHOWN).filter(|more| *more > 0) {
+        ui.warn(format!("and {}", count(more as u64, "more table")));
+    }
+    ui.warn("The backup is saved and marked, and the good ones before it are not pruned");
+    ui.warn(format!("Look: dokku pgbackup:diff {name} {} {key}", suspicion.compared_with));
+    ui.warn(format!("If the rows were meant to go: dokku pgbackup:release {name} {key}"));
+}
+
+fn describe_loss(loss: &Loss) -> String {
+    let now = loss.now.map_or_else(|| "no table".to_owned(), |rows| rows.to_string());
+    format!("{}: {} rows then, {now} now", loss.table, loss.before)
 }
 
 /// Takes a snapshot and dumps in it, again when a change to the tables came in between.

@@ -1,9 +1,5 @@
 //! `pgbackup:delete`: takes a backup out of its store, unless it is the last one that can be relied on.
-//!
-//! The sidecar goes first and comes back when the object won't go (a lock on the bucket, a missing permission): a run that
-//! is killed in between leaves a backup without a sidecar, which is still a backup, and never a sidecar without one.
 
-use std::io::Read;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,20 +8,20 @@ use crate::catalog::selector::Selector;
 use crate::catalog::{Backup, Catalog, store_failure};
 use crate::commands::Context;
 use crate::commands::arguments::Confirmation;
-use crate::commands::backups::{find, history};
+use crate::commands::backups::find;
+use crate::commands::removal;
 use crate::error::Failure;
-use crate::history::{Entry, Event};
+use crate::holds::Holds;
 use crate::lock::Lock;
-use crate::manifest::LARGEST;
 use crate::service::Service;
 use crate::service::name::ServiceName;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::ui::human;
 
 /// Delete a backup from the store
 ///
 /// The object and the manifest beside it are deleted. The last good backup of a service is
-/// only deleted with --force.
+/// only deleted with --force. The same goes for what pgbackup:hold holds.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Delete one backup of lollipop
 
@@ -70,16 +66,24 @@ fn delete(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
         }
         context.ui.warn(format!("{key} is the last good backup of {service}"));
     }
+    let holds = Holds::read(&context.environment.data_folder().join(service.as_str()))?;
+    if let Some(hold) = holds.service.as_ref().or_else(|| holds.backups.get(&key.to_string())) {
+        let what = if holds.service.is_some() { format!("The backups of {service} are") } else { format!("{key} is") };
+        if !force {
+            return Err(Failure::failed(format!("{what} held {}", hold.describe()))
+                .hint("Nothing was deleted; release it first with pgbackup:release")
+                .hint("Or add --force to delete it all the same")
+                .into());
+        }
+        context.ui.warn(format!("{what} held {}", hold.describe()));
+    }
     if !force {
         let size = backup.bytes.map(|bytes| format!(" ({})", human::size(bytes))).unwrap_or_default();
         context.confirm(&format!("This deletes {key}{size} from {} for good", catalog.destination), service)?;
     }
     context.ui.step(format!("Deleting {key}"));
-    take_out(&backup, store, context)?;
-    let event = Event::Deleted { key: key.clone(), destination: catalog.destination.clone() };
-    if let Err(error) = history(service, context).append(&Entry::now(event, None)) {
-        context.ui.warn(format!("It is deleted, but this host's history could not take note of it: {error:#}"));
-    }
+    removal::take_out(&backup, store, context)
+        .map_err(|error| store_failure(format!("{key} can't be deleted"), error))?;
     context.ui.outcome(format!("Deleted {key}"), &key.to_string());
     Ok(())
 }
@@ -95,55 +99,14 @@ fn is_last_good(catalog: &Catalog, backup: &Backup) -> bool {
     if backup.is_known_good() { !others.any(Backup::is_known_good) } else { !others.any(|other| !bad(other)) }
 }
 
-fn take_out(backup: &Backup, store: &dyn Store, context: &Context) -> Result<()> {
-    let key = &backup.key;
-    let (object, sidecar) = (key.to_string(), key.sidecar());
-    let failed = |error| store_failure(format!("{key} can't be deleted"), error);
-    if backup.sidecar == Some(false) {
-        return Ok(store.delete(&object).map_err(failed)?);
-    }
-    // What is needed to put the sidecar back.
-    let text = match read(store, &sidecar) {
-        Ok(text) => Some(text),
-        Err(_) => backup.manifest.as_ref().and_then(|manifest| manifest.to_json().ok()),
-    };
-    let Some(text) = text else {
-        // It may not be there at all, and could not be put back: the object goes first.
-        store.delete(&object).map_err(failed)?;
-        return Ok(store.delete(&sidecar).map_err(|error| {
-            store_failure(format!("{key} is deleted, but what lies beside it is not: {sidecar}"), error)
-        })?);
-    };
-    store.delete(&sidecar).map_err(failed)?;
-    if let Err(error) = store.delete(&object) {
-        if let Err(second) = store.put(&sidecar, &text) {
-            context
-                .ui
-                .warn(format!("Its manifest is deleted and could not be put back ({second}); the archive has it too"));
-        }
-        return Err(failed(error).into());
-    }
-    Ok(())
-}
-
-fn read(store: &dyn Store, name: &str) -> Result<Vec<u8>, StoreError> {
-    let mut text = Vec::new();
-    store
-        .open(name)?
-        .take(LARGEST)
-        .read_to_end(&mut text)
-        .map_err(|error| StoreError::Failed { action: format!("reading {name}"), source: error.into() })?;
-    Ok(text)
-}
-
 #[cfg(test)]
 mod tests {
     use crate::catalog::tests::{Shelf, made};
-    use crate::commands::backups::catalog;
+    use crate::commands::backups::{catalog, history};
     use crate::commands::list::tests::world;
     use crate::error::Kind;
     use crate::history::tests::manifest;
-    use crate::history::{Depth, VerificationRecord};
+    use crate::history::{Depth, Entry, Event, VerificationRecord};
 
     use super::*;
 

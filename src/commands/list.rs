@@ -15,6 +15,8 @@ use crate::commands::arguments::Output;
 use crate::commands::backups::catalog;
 use crate::error::Failure;
 use crate::history::Depth;
+use crate::holds::Holds;
+use crate::manifest::Incident;
 use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::store::Store;
@@ -62,6 +64,9 @@ struct Row<'a> {
     storage_class: Option<&'a str>,
     verified: Option<VerifiedRow>,
     trouble: Option<&'a str>,
+    suspicious: bool,
+    held: bool,
+    incident: Option<&'a Incident>,
 }
 
 #[derive(Debug, Serialize)]
@@ -92,9 +97,10 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
     if let Some(reason) = &catalog.not_listed {
         ui.warn(format!("Only what this host remembers is shown: {reason}"));
     }
+    let holds = Holds::read(&context.environment.data_folder().join(args.service.as_str()))?;
     let backups = catalog.backups.get(..shown.min(catalog.backups.len())).unwrap_or_default();
     if args.output.is_json() {
-        ui.json(&backups.iter().map(row).collect::<Vec<_>>())?;
+        ui.json(&backups.iter().map(|backup| row(backup, &holds)).collect::<Vec<_>>())?;
     } else if backups.is_empty() && catalog.not_listed.is_some() {
         return Err(Failure::failed(format!("Which backups of {} there are is not known", args.service))
             .hint(format!("This host may not list {} and remembers no backup there", catalog.destination))
@@ -105,12 +111,15 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
         ui.warn(format!("Take one with: dokku pgbackup:backup {}", args.service));
     } else {
         ui.header(format!("{} backups in {}", args.service, catalog.destination));
-        ui.table(&table(backups, context.now()))?;
+        ui.table(&table(backups, &holds, context.now()))?;
         match catalog.backups.len().saturating_sub(backups.len()) {
             0 => {}
             1 => ui.detail("An older one is not shown"),
             rest => ui.detail(format!("{rest} older ones are not shown")),
         }
+    }
+    if let Some(hold) = &holds.service {
+        ui.warn(format!("The backups of {} are held {}", args.service, hold.describe()));
     }
     for backup in backups {
         if let Some(trouble) = &backup.trouble {
@@ -127,7 +136,7 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
     Ok(())
 }
 
-fn row(backup: &Backup) -> Row<'_> {
+fn row<'a>(backup: &'a Backup, holds: &Holds) -> Row<'a> {
     Row {
         key: &backup.key,
         service: backup.key.service(),
@@ -142,10 +151,13 @@ fn row(backup: &Backup) -> Row<'_> {
         storage_class: backup.class.as_deref(),
         verified: backup.verified.map(|Verified { at, depth, good }| VerifiedRow { at, depth, good }),
         trouble: backup.trouble.as_deref(),
+        suspicious: is_suspicious(backup, holds),
+        held: holds.holds(&backup.key),
+        incident: backup.manifest.as_ref().and_then(|manifest| manifest.incident.as_ref()),
     }
 }
 
-fn table(backups: &[Backup], now: Timestamp) -> Table {
+fn table(backups: &[Backup], holds: &Holds, now: Timestamp) -> Table {
     let mut table = Table::new(&[
         Column::left("started"),
         Column::right("age"),
@@ -167,7 +179,7 @@ fn table(backups: &[Backup], now: Timestamp) -> Table {
             number(backup.tables()),
             number(backup.rows()),
             if backup.maker() == Maker::Unknown { String::new() } else { backup.maker().as_str().to_owned() },
-            flags(backup),
+            flags(backup, holds),
             backup.label().unwrap_or_default().to_owned(),
         ]);
     }
@@ -175,7 +187,7 @@ fn table(backups: &[Backup], now: Timestamp) -> Table {
 }
 
 /// Without blanks: `encrypted,verified:2026-11-23`.
-fn flags(backup: &Backup) -> String {
+fn flags(backup: &Backup, holds: &Holds) -> String {
     let mut flags = Vec::new();
     if backup.key.encrypted() {
         flags.push("encrypted".to_owned());
@@ -183,13 +195,32 @@ fn flags(backup: &Backup) -> String {
     if let Some(Verified { at, good, .. }) = backup.verified {
         flags.push(format!("{}:{}", if good { "verified" } else { "BAD" }, at.strftime("%F")));
     }
-    if backup.manifest.as_ref().is_some_and(|manifest| manifest.safety) {
-        flags.push("safety".to_owned());
+    if backup.replaced {
+        flags.push("REPLACED".to_owned());
+    }
+    if is_suspicious(backup, holds) {
+        flags.push("SUSPICIOUS".to_owned());
+    }
+    if holds.holds(&backup.key) {
+        flags.push("held".to_owned());
+    }
+    if let Some(manifest) = &backup.manifest {
+        if manifest.safety {
+            flags.push("safety".to_owned());
+        }
+        if manifest.incident.is_some() {
+            flags.push("incident".to_owned());
+        }
     }
     if let Some(class) = &backup.class {
         flags.push(class.to_lowercase());
     }
     flags.join(",")
+}
+
+/// Whether a table had lost its rows, and nobody has said that this is right.
+fn is_suspicious(backup: &Backup, holds: &Holds) -> bool {
+    backup.manifest.as_ref().is_some_and(|manifest| manifest.suspicious.is_some()) && !holds.has_released(&backup.key)
 }
 
 #[cfg(test)]
@@ -243,7 +274,7 @@ pub(crate) mod tests {
     fn shows_json_and_nothing_else() {
         let (_host, context, said) = world();
         list(&args(Format::Json, Some(1)), &shelf(), &context).unwrap();
-        insta::assert_snapshot!(said.out(), @r#"[{"key":"postgres-prod-2023-04-03-11-00-04.tgz","service":"prod","started":"2023-04-03T11:00:04Z","bytes":6,"tables":2,"rows":5562,"made_by":"pgbackup","encrypted":false,"label":"before the release","stored":"1970-01-01T00:00:00Z","storage_class":null,"verified":null,"trouble":null}]"#);
+        insta::assert_snapshot!(said.out(), @r#"[{"key":"postgres-prod-2023-04-03-11-00-04.tgz","service":"prod","started":"2023-04-03T11:00:04Z","bytes":6,"tables":2,"rows":5562,"made_by":"pgbackup","encrypted":false,"label":"before the release","stored":"1970-01-01T00:00:00Z","storage_class":null,"verified":null,"trouble":null,"suspicious":false,"held":false,"incident":null}]"#);
         let (_host, context, said) = world();
         list(&args(Format::Json, None), &Shelf::default(), &context).unwrap();
         assert_eq!(said.out(), "[]\n");

@@ -22,7 +22,7 @@ use crate::service::RunningService;
 /// When the server or the journal can't be read, or refuses.
 pub fn settle(context: &Context, service: &RunningService, _lock: &Lock) -> Result<()> {
     let name = &service.service.name;
-    upload::sweep(context, service);
+    upload::sweep(context, &service.service);
     match throwaway::sweep(&context.docker, name) {
         Ok(0) => {}
         Ok(_) => context.ui.detail("Removed the throw-away container that an interrupted run had left"),

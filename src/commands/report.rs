@@ -10,10 +10,14 @@ use crate::commands::Context;
 use crate::commands::arguments::Output;
 use crate::dokku::properties::Subject;
 use crate::error::Failure;
+use crate::holds::Holds;
 use crate::settings::{self, PROPERTIES};
 
 /// Dokku's width of a report's first column.
 const KEY_WIDTH: usize = 31;
+
+/// Since when and why `pgbackup:hold` keeps all backups of a service.
+const HOLD: &str = "--pgbackup-hold";
 
 /// Show the properties of a service or of all
 ///
@@ -77,6 +81,7 @@ impl clap::Args for Asked {
 static FLAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let mut flags: Vec<_> =
         names().flat_map(|name| ["", "global-", "computed-"].map(|kind| format!("--pgbackup-{kind}{name}"))).collect();
+    flags.push(HOLD.to_owned());
     flags.sort();
     flags
 });
@@ -147,6 +152,10 @@ pub(crate) fn report(context: &Context, subject: &Subject, asked: Option<&str>, 
 fn values(context: &Context, subject: &Subject) -> Result<BTreeMap<String, String>> {
     let properties = context.properties();
     let mut values = BTreeMap::new();
+    if let Subject::Service(name) = subject {
+        let holds = Holds::read(&context.environment.data_folder().join(name.as_str()))?;
+        values.insert(HOLD.to_owned(), holds.service.map(|hold| hold.describe()).unwrap_or_default());
+    }
     for name in names() {
         let default = settings::property(name).map_or("", |property| property.default);
         let own = if *subject == Subject::Global { None } else { properties.get(subject, name)? };

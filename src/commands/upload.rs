@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::commands::context::Context;
 use crate::durable;
-use crate::service::RunningService;
+use crate::service::{RunningService, Service};
 use crate::store::key::BackupKey;
 use crate::store::{Store, StoreError, Stored, Upload, UploadPlan};
 
@@ -43,7 +43,7 @@ impl NotedUpload {
         key: &BackupKey,
         plan: UploadPlan,
     ) -> Result<Self> {
-        let note = path(context, service);
+        let note = path(context, &service.service);
         let text = serde_json::to_vec(&Note { destination: store.describe(), key: key.clone() })?;
         let _ = durable::write(&note, &text, 0o600);
         match store.upload(&key.to_string(), plan) {
@@ -99,7 +99,7 @@ impl Write for NotedUpload {
 
 /// Takes back what an earlier run has begun to upload and couldn't finish. Only to be called while the service's lock is held. It is
 /// no reason to fail: what can't be taken back is said.
-pub fn sweep(context: &Context, service: &RunningService) {
+pub fn sweep(context: &Context, service: &Service) {
     let path = path(context, service);
     let Ok(Some(text)) = durable::read(&path) else { return };
     let Ok(note) = serde_json::from_slice::<Note>(&text) else {
@@ -125,8 +125,8 @@ pub fn sweep(context: &Context, service: &RunningService) {
     let _ = durable::remove(&path);
 }
 
-fn take_back(context: &Context, service: &RunningService, note: &Note) -> Result<u64> {
-    let store = context.store_at(&note.destination.parse()?, &service.service)?;
+fn take_back(context: &Context, service: &Service, note: &Note) -> Result<u64> {
+    let store = context.store_at(&note.destination.parse()?, service)?;
     Ok(store.take_back(&note.key.to_string())?)
 }
 
@@ -136,6 +136,6 @@ pub fn noted(folder: &Path) -> Option<BackupKey> {
     Some(serde_json::from_slice::<Note>(&text).ok()?.key)
 }
 
-fn path(context: &Context, service: &RunningService) -> PathBuf {
-    context.environment.data_folder().join(service.service.name.as_str()).join("upload.json")
+fn path(context: &Context, service: &Service) -> PathBuf {
+    context.environment.data_folder().join(service.name.as_str()).join("upload.json")
 }

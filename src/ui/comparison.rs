@@ -1,5 +1,6 @@
 //! A verification as the user sees it: each table with what was expected and what was found.
 
+use crate::changes::{Change, Rows};
 use crate::text::count;
 use crate::ui::Ui;
 use crate::ui::table::{Column, Table};
@@ -7,6 +8,32 @@ use crate::verification::Verification;
 
 /// Tables shown one by one; those that differ come first, then the largest.
 const SHOWN: usize = 25;
+
+/// Tables in two states, one a row, with what has changed between them where that is wanted.
+pub fn changes_table<'a>(
+    changes: impl Iterator<Item = &'a Change>,
+    before: &'static str,
+    after: &'static str,
+    in_words: bool,
+) -> Table {
+    let heading = if in_words { "table" } else { "Table" };
+    let mut columns = vec![Column::left(heading), Column::right(before), Column::left(""), Column::right(after)];
+    if in_words {
+        columns.extend([Column::left("change"), Column::right("difference")]);
+    }
+    let mut table = Table::new(&columns);
+    for change in changes {
+        let side = |rows: Option<Rows>| {
+            rows.map_or_else(|| if in_words { "-" } else { "no table" }.to_owned(), |rows| rows.to_string())
+        };
+        let mut row = vec![change.table.clone(), side(change.before), "->".to_owned(), side(change.after)];
+        if in_words {
+            row.extend([change.word().to_owned(), format!("{:+}", change.difference())]);
+        }
+        table.row(row);
+    }
+    table
+}
 
 /// Shows what was compared, and every difference.
 pub fn show_verification(ui: &Ui, verification: &Verification) {

@@ -1,25 +1,25 @@
 //! What a restore will do, shown before anything is asked or done: which backup, how old, what changes, whether it fits.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Result, anyhow};
 
+use crate::catalog::Backup;
+use crate::changes::{self, Change};
 use crate::commands::context::Context;
+use crate::commands::present::present_rows;
 use crate::commands::restore::source::Source;
-use crate::database::{fingerprint, session, snapshot, words};
+use crate::database::{session, words};
 use crate::error::Failure;
+use crate::holds::Holds;
 use crate::manifest::Manifest;
 use crate::service::RunningService;
+use crate::store::Store;
 use crate::text::count;
+use crate::ui::comparison::changes_table;
 use crate::ui::human;
 use crate::ui::table::{Column, Table};
 
 /// Tables whose change is shown one by one.
 const SHOWN: usize = 20;
-/// A plan must not keep a worried user waiting: a table that takes longer to count is estimated.
-const COUNT_TIMEOUT: &str = "SET statement_timeout = '3s'";
-/// More tables than this are estimated all.
-const COUNTED: usize = 500;
 
 /// Shows the plan.
 ///
@@ -81,6 +81,9 @@ pub fn show(context: &Context, source: &Source, target: &RunningService) -> Resu
         facts.row(["Disk", &format!("{needed}, {} free", human::size(free))]);
     }
     ui.detail_table(&facts);
+    if let Source::Stored { store, backup } = source {
+        warn_of_suspicion(context, store.as_ref(), backup);
+    }
     match manifest {
         Some(manifest) => {
             refuse_small_disk(manifest, free)?;
@@ -93,6 +96,24 @@ pub fn show(context: &Context, source: &Source, target: &RunningService) -> Resu
         None => ui.detail("What changes is not known beforehand: the backup has no manifest beside it, its rows are counted as they are read"),
     }
     Ok(())
+}
+
+/// The rows that somebody wants back may be those that this backup misses, too: names the newest one before it that has them.
+fn warn_of_suspicion(context: &Context, store: &dyn Store, backup: &Backup) {
+    let Some(suspicion) = backup.manifest.as_ref().and_then(|manifest| manifest.suspicious.as_ref()) else { return };
+    let service = backup.key.service();
+    let folder = context.environment.data_folder().join(service.as_str());
+    if Holds::read(&folder).is_ok_and(|holds| holds.has_released(&backup.key)) {
+        return;
+    }
+    context.ui.warn(format!("{} is suspicious: since {} rows are missing", backup.key, suspicion.compared_with));
+    for loss in suspicion.tables.iter().take(SHOWN) {
+        let now = loss.now.map_or_else(|| "no table".to_owned(), |rows| rows.to_string());
+        context.ui.warn(format!("{}: {} rows then, {now} in this one", loss.table, loss.before));
+    }
+    if store.head(&suspicion.compared_with.to_string()).is_ok() {
+        context.ui.warn(format!("The newest one before the loss is {}", suspicion.compared_with));
+    }
 }
 
 /// Free bytes where the service's data lies; the data folder itself is closed to us, its parent is on the same disk.
@@ -125,31 +146,14 @@ fn refuse_small_disk(manifest: &Manifest, free: Option<u64>) -> Result<()> {
 }
 
 fn show_changes(context: &Context, manifest: &Manifest, client: &mut postgres::Client) -> Result<()> {
-    let now = present_rows(client)?;
-    let expected = &manifest.fingerprint.tables;
-    let names: std::collections::BTreeSet<&String> = expected.keys().chain(now.keys()).collect();
-    let all = names.len();
-    let mut changes =
-        Table::new(&[Column::left("Table"), Column::right("Now"), Column::left(""), Column::right("Then")]);
-    let mut different = 0;
-    for name in names {
-        let present = now.get(name);
-        let then = expected.get(name);
-        if present.is_some_and(|present| present.exact) && present.map(|present| present.rows) == then.copied() {
-            continue;
-        }
-        different += 1;
-        if different <= SHOWN {
-            let present = present.map_or_else(|| "no table".to_owned(), Present::to_string);
-            let then = then.map_or_else(|| "no table".to_owned(), u64::to_string);
-            changes.row([name.as_str(), &present, "->", &then]);
-        }
-    }
+    let all = changes::compare(&present_rows(client)?, &changes::counted(&manifest.fingerprint.tables));
+    let changed: Vec<&Change> = all.iter().filter(|change| !change.is_none()).collect();
+    let (all, different) = (all.len(), changed.len());
     if different == 0 {
         context.ui.detail(format!("No table's number of rows changes ({})", count(all as u64, "table")));
         return Ok(());
     }
-    context.ui.detail_table(&changes);
+    context.ui.detail_table(&changes_table(changed.into_iter().take(SHOWN), "Now", "Then", false));
     if different > SHOWN {
         context.ui.detail(format!("and {} more", count((different - SHOWN) as u64, "table")));
     }
@@ -157,49 +161,4 @@ fn show_changes(context: &Context, manifest: &Manifest, client: &mut postgres::C
         context.ui.detail(format!("The number of rows stays in {}", count((all - different) as u64, "table")));
     }
     Ok(())
-}
-
-/// Rows that a table has at present.
-struct Present {
-    rows: u64,
-    exact: bool,
-}
-
-impl std::fmt::Display for Present {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}{}", if self.exact { "" } else { "about " }, self.rows)
-    }
-}
-
-fn present_rows(client: &mut postgres::Client) -> Result<BTreeMap<String, Present>> {
-    let names: Vec<String> = snapshot::list_tables(client)?.into_iter().map(|table| table.name).collect();
-    client.batch_execute(COUNT_TIMEOUT).map_err(|error| anyhow!("{}", words(&error)))?;
-    let few = names.len() <= COUNTED;
-    let mut present = BTreeMap::new();
-    for name in names {
-        crate::interrupt::check()?;
-        let exact = if few { fingerprint::count(client, &name).ok() } else { None };
-        let rows = match exact {
-            Some(rows) => rows,
-            None => estimate(client, &name)?,
-        };
-        present.insert(name, Present { rows, exact: exact.is_some() });
-    }
-    Ok(present)
-}
-
-fn estimate(client: &mut postgres::Client, table: &str) -> Result<u64> {
-    let rows: f32 = client
-        .query_one(
-            "SELECT reltuples FROM pg_catalog.pg_class WHERE oid = $1::pg_catalog.text::pg_catalog.regclass",
-            &[&table],
-        )
-        .and_then(|row| row.try_get(0))
-        .map_err(|error| anyhow!("{}", words(&error)))?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an estimate, negative when there is none"
-    )]
-    Ok(rows.max(0.0) as u64)
 }

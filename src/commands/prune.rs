@@ -1,0 +1,369 @@
+//! `pgbackup:prune`: what the rules say goes, the oldest first; each backup is shown with the rule that decides.
+//!
+//! The decision is [`crate::retention`]'s; here are the facts it needs and the deletions. Only a full listing will do: what this host
+//! remembers is not all that there is.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::catalog::{Backup, Catalog, Maker, store_failure};
+use crate::commands::arguments::Output;
+use crate::commands::backups::catalog;
+use crate::commands::context::Context;
+use crate::commands::hold::refuse_while_held;
+use crate::commands::telling::Telling;
+use crate::commands::{removal, upload};
+use crate::error::Failure;
+use crate::history::{Entry, Event, History};
+use crate::holds::Holds;
+use crate::lock::Lock;
+use crate::notify::Work;
+use crate::retention::{self, Candidate, Origin, Rules, Verdict, Worth};
+use crate::service::Service;
+use crate::service::name::ServiceName;
+use crate::store::Store;
+use crate::store::key::BackupKey;
+use crate::text::count;
+use crate::ui::human;
+use crate::ui::{Column, Table};
+
+/// Delete the backups that no rule keeps
+///
+/// The rules are the properties keep-last and keep-hourly to keep-yearly and max-size and min-age: see pgbackup:help set. A backup
+/// stays when any rule keeps it. The last good one and the newest verified one and held ones and those of other hosts stay
+/// in any case. Without a rule nothing is deleted. Nothing is asked: --dry-run shows what would go.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "<service>|--all [--dry-run] [--format json]",
+    after_help = "Keep a week of daily backups and a year of monthly ones
+
+    dokku pgbackup:set lollipop keep-daily 7
+    dokku pgbackup:set lollipop keep-monthly 12
+
+See what would go
+
+    dokku pgbackup:prune lollipop --dry-run
+
+Let it go
+
+    dokku pgbackup:prune lollipop"
+)]
+pub struct Args {
+    /// The service whose backups are pruned
+    #[arg(value_name = "service", required_unless_present = "all", conflicts_with = "all")]
+    pub service: Option<ServiceName>,
+    /// Prune the backups of every service
+    #[arg(long)]
+    pub all: bool,
+    /// Show what would go and delete nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// A backup as `--format json` shows it; fields are only ever added.
+#[derive(Debug, Serialize)]
+struct Row {
+    service: ServiceName,
+    key: BackupKey,
+    started: Timestamp,
+    bytes: Option<u64>,
+    action: &'static str,
+    reasons: Vec<String>,
+    deleted: bool,
+}
+
+/// Prunes.
+///
+/// # Errors
+/// When the bucket can't be listed, the service is held, or something won't go; with `--all` the others are still pruned.
+pub fn run(args: &Args, context: &Context) -> Result<()> {
+    if args.output.is_json() {
+        context.ui.reserve_output();
+    }
+    let (rows, result) = match &args.service {
+        Some(name) => {
+            let mut rows = Vec::new();
+            let result = one(args, name, context, &mut rows);
+            (rows, result)
+        }
+        None => all(args, context)?,
+    };
+    if args.output.is_json() {
+        context.ui.json(&rows)?;
+    }
+    result
+}
+
+fn all(args: &Args, context: &Context) -> Result<(Vec<Row>, Result<()>)> {
+    let mut rows = Vec::new();
+    let mut failed = Vec::new();
+    for name in Service::all(&context.environment.lib_root)? {
+        if context.settings(&name)?.destination.is_none() {
+            context.ui.detail(format!("{name} has no destination and no backups to prune"));
+            continue;
+        }
+        let holds = Holds::read(&folder(&name, context))?;
+        if let Some(hold) = holds.service.filter(|_| !args.dry_run) {
+            context.ui.warn(format!("{name} is held {} and is not pruned", hold.describe()));
+            continue;
+        }
+        if let Err(error) = one(args, &name, context, &mut rows) {
+            crate::interrupt::check()?;
+            context.ui.fail(&Failure::from_error(error));
+            failed.push(name);
+        }
+    }
+    if failed.is_empty() {
+        return Ok((rows, Ok(())));
+    }
+    let names: Vec<&str> = failed.iter().map(ServiceName::as_str).collect();
+    Ok((rows, Err(Failure::failed(format!("Not pruned: {}", names.join(", "))).into())))
+}
+
+fn one(args: &Args, name: &ServiceName, context: &Context, rows: &mut Vec<Row>) -> Result<()> {
+    let service = Service::find(&context.environment.lib_root, name)?;
+    let store = context.store(&service)?;
+    let rules = context.settings(name)?.retention;
+    let lock = if args.dry_run {
+        None
+    } else {
+        Some(Lock::take(&context.environment.data_folder(), name, "prune", Duration::ZERO)?)
+    };
+    prune(args, name, &rules, store.as_ref(), context, lock.as_ref(), rows)?;
+    if lock.is_some() {
+        upload::sweep(context, &service);
+    }
+    Ok(())
+}
+
+/// Prunes in a store; without a lock it only shows what would go.
+fn prune(
+    args: &Args,
+    name: &ServiceName,
+    rules: &Rules,
+    store: &dyn Store,
+    context: &Context,
+    lock: Option<&Lock>,
+    rows: &mut Vec<Row>,
+) -> Result<()> {
+    let ui = &context.ui;
+    let plan = Plan::make(name, rules, store, context)?;
+    if lock.is_some() {
+        refuse_while_held(&plan.holds, name)?;
+    }
+    let now = context.now();
+    if !args.output.is_json() {
+        ui.header(format!("{name} backups in {}", store.describe()));
+        if !plan.decisions.is_empty() {
+            ui.table(&plan.table(now))?;
+        }
+    }
+    if !rules.any() {
+        ui.detail(format!("No rule is set for {name}: nothing is ever deleted"));
+        ui.detail(format!("Set one: dokku pgbackup:set {name} keep-daily 7"));
+    }
+    let going = plan.going();
+    let first = rows.len();
+    rows.extend(plan.decisions.iter().map(|(backup, verdict)| Row {
+        service: name.clone(),
+        key: backup.key.clone(),
+        started: backup.key.started(),
+        bytes: backup.bytes,
+        action: action(verdict),
+        reasons: verdict.reasons.iter().map(ToString::to_string).collect(),
+        deleted: false,
+    }));
+    let Some(lock) = lock else {
+        if rules.any() {
+            let bytes = human::size(bytes(&going));
+            ui.outcome(format!("Would delete {} of {name} ({bytes})", count(going.len() as u64, "backup")), "");
+        }
+        return Ok(());
+    };
+    let (deleted, result) = plan.carry_out(store, context, lock);
+    for row in rows.iter_mut().skip(first) {
+        row.deleted = deleted.contains(&row.key);
+    }
+    result
+}
+
+/// Prunes after a backup that has succeeded, where that is wanted. The backup is good whatever happens here: what fails is told.
+pub fn after_backup(context: &Context, service: &ServiceName, store: &dyn Store, lock: &Lock) {
+    let pruned = (|| {
+        let settings = context.settings(service)?;
+        if !settings.prune_after_backup || !settings.retention.any() {
+            return Ok(());
+        }
+        let plan = Plan::make(service, &settings.retention, store, context)?;
+        if let Some(hold) = &plan.holds.service {
+            context.ui.detail(format!("Nothing is pruned: {service} is held {}", hold.describe()));
+            return Ok(());
+        }
+        for (backup, verdict) in plan.going() {
+            context.ui.detail(format!("Pruning {} ({})", backup.key, verdict.why()));
+        }
+        plan.carry_out(store, context, lock).1
+    })();
+    if let Err(error) = pruned {
+        let failure = Failure::from_error(error);
+        context.ui.warn(format!("The backup is saved, but older ones could not be pruned: {failure}"));
+        failure.hints.iter().for_each(|hint| context.ui.warn(hint));
+        Telling::aside(context, Work::Prune, service).failed(&failure, None, Some(store.describe()));
+        let event = Event::PruneFailed { destination: store.describe(), error: failure.to_string() };
+        if let Err(error) = History::of(&folder(service, context)).append(&Entry::now(event, None)) {
+            context.ui.warn(format!("The failure can't be written into the history: {error:#}"));
+        }
+    }
+}
+
+/// What becomes of each backup.
+struct Plan<'a> {
+    service: &'a ServiceName,
+    catalog: Catalog,
+    holds: Holds,
+    /// Newest first.
+    decisions: Vec<(Backup, Verdict)>,
+}
+
+impl<'a> Plan<'a> {
+    fn make(service: &'a ServiceName, rules: &Rules, store: &dyn Store, context: &Context) -> Result<Self> {
+        let mut catalog = catalog(service, store, context)?;
+        if let Some(reason) = &catalog.not_listed {
+            return Err(Failure::failed(format!("The backups of {service} can't be pruned: {reason}"))
+                .hint("Pruning needs to see all backups, so the role or keys must be allowed s3:ListBucket, s3:GetObject and s3:DeleteObject")
+                .into());
+        }
+        catalog.read_sidecars(store, usize::MAX);
+        crate::interrupt::check()?;
+        let holds = Holds::read(&folder(service, context))?;
+        let mut backups = std::mem::take(&mut catalog.backups);
+        for backup in &mut backups {
+            // Of old backups with very large manifests the history has only a summary.
+            if backup.record.is_some()
+                && let Err(error) = backup.read_manifest(store)
+            {
+                backup.trouble = Some(format!("{error:#}"));
+            }
+        }
+        let host = context.environment.host_name();
+        let candidates: Vec<Candidate> = backups.iter().map(|backup| candidate(backup, &host, &holds)).collect();
+        let verdicts = retention::decide(&candidates, rules, context.now());
+        Ok(Self { service, catalog, holds, decisions: backups.into_iter().zip(verdicts).collect() })
+    }
+
+    fn going(&self) -> Vec<&(Backup, Verdict)> {
+        self.decisions.iter().filter(|(_, verdict)| verdict.delete).collect()
+    }
+
+    fn table(&self, now: Timestamp) -> Table {
+        let mut table = Table::new(&[
+            Column::left("started"),
+            Column::right("age"),
+            Column::left("key"),
+            Column::right("size"),
+            Column::left("action"),
+            Column::left("why"),
+        ]);
+        for (backup, verdict) in &self.decisions {
+            table.row([
+                human::time(backup.key.started()),
+                human::age(backup.key.started(), now),
+                backup.key.to_string(),
+                backup.bytes.map(human::size).unwrap_or_default(),
+                action(verdict).to_owned(),
+                verdict.why(),
+            ]);
+        }
+        table
+    }
+
+    /// Deletes what goes, the oldest first, and says what was done. Returns what is gone, also when it ends with an error.
+    fn carry_out(&self, store: &dyn Store, context: &Context, _lock: &Lock) -> (Vec<BackupKey>, Result<()>) {
+        let going = self.going();
+        let mut deleted: Vec<&(Backup, Verdict)> = Vec::new();
+        let result = (|| {
+            for one in going.iter().rev() {
+                crate::interrupt::check()?;
+                // The switch of an incident stops a pruning that is under way.
+                refuse_while_held(&Holds::read(&folder(self.service, context))?, self.service)?;
+                removal::take_out(&one.0, store, context)
+                    .map_err(|error| store_failure(format!("{} can't be deleted", one.0.key), error))?;
+                deleted.push(one);
+            }
+            match removal::sweep(&self.catalog, store, context) {
+                Ok(0) => {}
+                Ok(swept) => context.ui.detail(format!("Swept away {} without a backup", count(swept, "description"))),
+                Err(error) => {
+                    context.ui.warn(format!("Descriptions of deleted backups are left in the store: {error}"));
+                }
+            }
+            Ok(())
+        })();
+        let freed = bytes(&deleted);
+        let kept = (self.decisions.len() - deleted.len()) as u64;
+        let gone = deleted.len() as u64;
+        if gone > 0 {
+            let event = Event::Pruned { destination: store.describe(), deleted: gone, kept, bytes: freed };
+            if let Err(error) = History::of(&folder(self.service, context)).append(&Entry::now(event, None)) {
+                context.ui.warn(format!("The history can't be written: {error:#}"));
+            }
+        }
+        if result.is_ok() || gone > 0 {
+            let what = count(gone, "backup");
+            context
+                .ui
+                .outcome(format!("Pruned {}: {what} deleted ({}), {kept} kept", self.service, human::size(freed)), "");
+        }
+        (deleted.into_iter().map(|(backup, _)| backup.key.clone()).collect(), result)
+    }
+}
+
+fn bytes(backups: &[&(Backup, Verdict)]) -> u64 {
+    backups.iter().filter_map(|(backup, _)| backup.bytes).fold(0, u64::saturating_add)
+}
+
+fn action(verdict: &Verdict) -> &'static str {
+    if verdict.delete { "delete" } else { "keep" }
+}
+
+fn folder(service: &ServiceName, context: &Context) -> std::path::PathBuf {
+    context.environment.data_folder().join(service.as_str())
+}
+
+/// What retention needs to know of a backup.
+fn candidate(backup: &Backup, host: &str, holds: &Holds) -> Candidate {
+    let manifest = backup.manifest.as_ref();
+    let origin = match (&backup.record, manifest, backup.maker()) {
+        _ if backup.replaced || backup.trouble.is_some() => Origin::Unknown,
+        (Some(_), ..) => Origin::Ours,
+        (None, Some(manifest), _) if manifest.host == host => Origin::Ours,
+        (None, Some(manifest), _) => Origin::OtherHost(manifest.host.clone()),
+        (None, None, Maker::DokkuPostgres) => Origin::DokkuPostgres,
+        (None, None, _) => Origin::Unknown,
+    };
+    let worth = match backup.verified {
+        Some(tried) if tried.good => Worth::Verified,
+        Some(_) => Worth::Bad,
+        None if backup.maker() == Maker::Pgbackup => Worth::Good,
+        None => Worth::Untried,
+    };
+    Candidate {
+        key: backup.key.clone(),
+        bytes: backup.bytes.unwrap_or_default(),
+        origin,
+        worth,
+        suspicious: manifest.is_some_and(|manifest| manifest.suspicious.is_some()) && !holds.has_released(&backup.key),
+        held: holds.holds(&backup.key),
+        safety: manifest.is_some_and(|manifest| manifest.safety),
+        retained_until: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
