@@ -180,6 +180,7 @@ fn list_by_stock_tools(service: &Service, archive: &[u8]) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told from its beginning to its end")]
 fn a_passphrase_of_dokku_postgres_is_used_by_itself() {
     let host = Host::get();
     let gpg = Gpg::new();

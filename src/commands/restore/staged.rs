@@ -80,11 +80,7 @@ pub fn load<'a>(
 ) -> Result<Staged<'a>> {
     let mut client = session::connect_beside(service)?;
     let version_number = session::version_number(&mut client)?;
-    let live = if session::database_exists(service)? {
-        description::describe(&mut *session::connect(service, &service.service.database)?, version_number)?
-    } else {
-        description::describe(&mut client, version_number)?
-    };
+    let live = describe_live(service, &mut client, version_number)?;
     let Fetched { reader, encrypted, manifest: beside, name, stored } = fetched;
     let key: Option<BackupKey> = if stored { Some(name.parse()?) } else { None };
     let model = beside.as_ref().map_or_else(|| live.clone(), |manifest| manifest.database.clone());
@@ -175,17 +171,7 @@ pub fn load<'a>(
     let manifest = inside.or(beside);
     let description = manifest.as_ref().map(|manifest| manifest.database.clone()).or(of_text).unwrap_or(live);
     marker.comment.clone_from(&description.comment);
-    // The other session may have been idle for hours.
-    let mut client = session::connect_beside(service)?;
-    staging::mark(&mut client, database.name(), &marker)?;
-    let refused = staging::apply(&mut client, database.name(), &description)?;
-    for refused in &refused {
-        context.ui.warn(format!("A setting of the database is not brought back: {refused}"));
-    }
-    if let Err(error) = load::analyze(service, database.name()) {
-        crate::interrupt::check()?;
-        context.ui.warn(format!("The planner's statistics are missing until the next ANALYZE: {error:#}"));
-    }
+    let refused = complete(context, service, database.name(), &marker, &description)?;
 
     let here = version_number / 10_000;
     let (expected, depth) = match manifest {
@@ -196,6 +182,41 @@ pub fn load<'a>(
     let statements = dump::copy_statements(&toc);
     let missing = post_data.missing;
     Ok(Staged { service, database, roles, marker, expected, depth, statements, refused, description, missing })
+}
+
+/// What the live database is like, or, where there is none, the one beside it.
+fn describe_live(
+    service: &RunningService,
+    beside: &mut postgres::Client,
+    version_number: i32,
+) -> Result<DatabaseDescription> {
+    if session::database_exists(service)? {
+        description::describe(&mut *session::connect(service, &service.service.database)?, version_number)
+    } else {
+        description::describe(beside, version_number)
+    }
+}
+
+/// What a database has besides its contents: the mark, its settings (those that the server refuses are returned), statistics.
+fn complete(
+    context: &Context,
+    service: &RunningService,
+    database: &str,
+    marker: &Marker,
+    description: &DatabaseDescription,
+) -> Result<Vec<String>> {
+    // The session that made it may have been idle for hours.
+    let mut client = session::connect_beside(service)?;
+    staging::mark(&mut client, database, marker)?;
+    let refused = staging::apply(&mut client, database, description)?;
+    for refused in &refused {
+        context.ui.warn(format!("A setting of the database is not brought back: {refused}"));
+    }
+    if let Err(error) = load::analyze(service, database) {
+        crate::interrupt::check()?;
+        context.ui.warn(format!("The planner's statistics are missing until the next ANALYZE: {error:#}"));
+    }
+    Ok(refused)
 }
 
 /// Rows as the dump itself tells them: a COPY block has one line a row.
