@@ -259,13 +259,6 @@ pub const PROPERTIES: &[Property] = &[
         check: checked::<StorageClass>,
     },
     Property {
-        name: "tags",
-        default: "",
-        values: "name=value,name=value",
-        help: "Tags of the objects of new backups",
-        check: checked::<Tags>,
-    },
-    Property {
         name: "suspicious-drop",
         default: "50%",
         values: "a percentage such as 50% or off",
@@ -278,6 +271,13 @@ pub const PROPERTIES: &[Property] = &[
         values: "names of tables with commas between them such as sessions,public.jobs,*_queue",
         help: "Tables that may lose their rows without a backup being suspicious",
         check: checked::<Tables>,
+    },
+    Property {
+        name: "tags",
+        default: "",
+        values: "name=value,name=value",
+        help: "Tags of the objects of new backups",
+        check: checked::<Tags>,
     },
     Property {
         name: "webhook-url",

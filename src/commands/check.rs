@@ -474,7 +474,7 @@ fn remember(
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::io::{Cursor, Write};
+    use std::io::{Cursor, Read, Write};
     use std::path::PathBuf;
 
     use flate2::Compression;
@@ -493,6 +493,12 @@ mod tests {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
         gzip.write_all(&tar.into_inner().unwrap()).unwrap();
         gzip.finish().unwrap()
+    }
+
+    fn unzipped(object: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        flate2::read::MultiGzDecoder::new(object).read_to_end(&mut bytes).unwrap();
+        bytes
     }
 
     fn check(object: &[u8]) -> Result<Reading> {
@@ -530,8 +536,11 @@ mod tests {
                 }
                 let mut flipped = object.clone();
                 flipped[at] ^= 0x40;
-                let error = check(&flipped).unwrap_err();
-                assert!(damage(&error).is_some(), "{dump} flipped at {at}: {error:#}");
+                match check(&flipped) {
+                    Err(error) => assert!(damage(&error).is_some(), "{dump} flipped at {at}: {error:#}"),
+                    // A run of equal bytes can be written in several ways: such a flip changes nothing of what is in it.
+                    Ok(_) => assert!(unzipped(&flipped) == unzipped(&object), "{dump} flipped at {at} is not seen"),
+                }
             }
         }
     }
