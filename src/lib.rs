@@ -49,6 +49,8 @@ pub mod history;
 pub mod journal;
 pub mod lock;
 pub mod notify;
+pub mod run_log;
+pub mod schedule;
 
 pub mod cli;
 pub mod commands;

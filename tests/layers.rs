@@ -23,6 +23,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("custom_format", &[]),
     ("manifest", &["service", "store"]),
     ("verification", &["manifest"]),
+    ("run_log", &["durable"]),
+    ("schedule", &[]),
     // Only Read and Write.
     ("archive", &[]),
     ("database", &["custom_format", "docker", "error", "manifest", "service"]),
@@ -55,6 +57,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "lock",
             "manifest",
             "notify",
+            "run_log",
+            "schedule",
             "service",
             "settings",
             "store",

@@ -381,8 +381,9 @@ mod s3_faults {
                 let stored = upload(&s3(server.settings()), NAME, &all, HEAD, EXPECTED);
                 assert_eq!(stored.unwrap().bytes, LARGE as u64, "{call:?} {fault:?}");
                 assert_eq!(server.leftovers(), Vec::<String>::new(), "{call:?} {fault:?}");
+                assert!(read(&s3(server.settings()), NAME) == all);
+                s3(server.settings()).delete(NAME).unwrap();
             }
-            assert!(read(&s3(server.settings()), NAME) == all);
         }
     }
 
@@ -539,8 +540,8 @@ mod s3_faults {
         let denied = || Fault::Answer(403, "AccessDenied", "Access Denied");
         let reading = |call| matches!(call, Call::List | Call::Head | Call::Get | Call::Delete | Call::Abort);
         server.fail_where(reading, usize::MAX, denied());
-        for length in [1_000, LARGE] {
-            let stored = upload(&store, NAME, &bytes(length), HEAD, 0).unwrap();
+        for (name, length) in [("postgres-small", 1_000), (NAME, LARGE)] {
+            let stored = upload(&store, name, &bytes(length), HEAD, 0).unwrap();
             assert_eq!(stored.bytes, length as u64);
         }
         // What can't be taken back is named, with the command that removes it.

@@ -4,7 +4,9 @@
 mod adoption;
 mod backup;
 mod cli;
+mod concurrency;
 mod corpus;
+mod deploy;
 mod doctor;
 mod faults_input;
 mod faults_process;
@@ -14,6 +16,7 @@ mod host;
 mod install;
 mod layers;
 mod restore;
+mod schedule;
 mod store;
 mod told;
 mod traffic;

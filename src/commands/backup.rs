@@ -16,9 +16,11 @@ use crate::archive::{GLOBALS, HEAD_BYTES, MANIFEST, Transfer};
 use crate::commands::context::Context;
 use crate::commands::recovery;
 use crate::commands::telling::{self, Telling};
+use crate::commands::turn::{self, Waiting};
 use crate::commands::upload::NotedUpload;
 use crate::database::snapshot::Snapshot;
 use crate::database::{APPLICATION, description, dump, fingerprint, session, words};
+use crate::dokku::host_id;
 use crate::error::{Failure, Kind};
 use crate::history::{BackupRecord, Entry, Event, History};
 use crate::lock::Lock;
@@ -27,7 +29,7 @@ use crate::notify::{Notice, Outcome, Work};
 use crate::service::name::ServiceName;
 use crate::service::{RunningService, Service};
 use crate::store::key::BackupKey;
-use crate::store::{Store, UploadPlan};
+use crate::store::{Store, StoreError, UploadPlan};
 use crate::text::count;
 use crate::ui::Progress;
 use crate::ui::human;
@@ -43,7 +45,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// no space on the disk of the host. The last line names the key of the backup; with --quiet the key alone is printed.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "<service>|--all [--label TEXT]",
+    override_usage = "<service>|--all [--label TEXT] [--wait [DURATION]]",
     after_help = "Back up lollipop
 
     dokku pgbackup:backup lollipop
@@ -70,6 +72,9 @@ pub struct Args {
     /// A note that is kept with the backup
     #[arg(long, value_name = "TEXT")]
     pub label: Option<String>,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 /// Takes backups.
@@ -77,28 +82,33 @@ pub struct Args {
 /// # Errors
 /// When one of them fails; with `--all` the others are still taken.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
+    let (label, patience) = (args.label.as_deref(), args.waiting.patience());
     match &args.service {
-        Some(service) => one(context, service, args.label.as_deref()),
-        None => all(context, args.label.as_deref()),
+        Some(service) => one(context, service, label, patience).map(drop),
+        None => all(context, label, patience),
     }
 }
 
-fn one(context: &Context, name: &ServiceName, label: Option<&str>) -> Result<()> {
+/// Backs one service up, waiting as long as `patience` for another run that has it, and tells the key.
+///
+/// # Errors
+/// When the backup failed; that is in the history then, unless another run has the service.
+pub fn one(context: &Context, name: &ServiceName, label: Option<&str>, patience: Duration) -> Result<Manifest> {
     let service = Service::find(&context.environment.lib_root, name)?;
-    let (lock, running, store) = prepare(context, &service).map_err(|error| could_not_begin(context, name, error))?;
+    let lock =
+        turn::take(context, name, "backup", patience).map_err(|error| could_not_begin(context, name, error.into()))?;
+    let (store, running) = ready(context, &service, &lock).map_err(|error| could_not_begin(context, name, error))?;
     let manifest = take(context, &running, &lock, store.as_ref(), Occasion { label, safety: false })?;
     let key = manifest.key.to_string();
     context.ui.outcome(format!("Backup of {name} saved as {key}"), &key);
-    Ok(())
+    Ok(manifest)
 }
 
-/// The service locked for us, its container and the store.
-fn prepare(context: &Context, service: &Service) -> Result<(Lock, RunningService, Box<dyn Store>)> {
-    let lock = Lock::take(&context.environment.data_folder(), &service.name, "backup", Duration::ZERO)?;
+fn ready(context: &Context, service: &Service, lock: &Lock) -> Result<(Box<dyn Store>, RunningService)> {
     let store = context.store(service)?;
     let running = service.running(&context.docker)?;
-    recovery::settle(context, &running, &lock)?;
-    Ok((lock, running, store))
+    recovery::settle(context, &running, lock)?;
+    Ok((store, running))
 }
 
 /// A backup that could not even begin (the service is stopped, no destination is set) is one that failed: whoever waits for it must hear
@@ -119,7 +129,7 @@ fn could_not_begin(context: &Context, name: &ServiceName, error: anyhow::Error) 
     failure.into()
 }
 
-fn all(context: &Context, label: Option<&str>) -> Result<()> {
+fn all(context: &Context, label: Option<&str>, patience: Duration) -> Result<()> {
     let mut failed = Vec::new();
     let mut taken = 0;
     for name in context.visible_services()? {
@@ -129,8 +139,8 @@ fn all(context: &Context, label: Option<&str>) -> Result<()> {
             failed.push(name);
             continue;
         }
-        match one(context, &name, label) {
-            Ok(()) => taken += 1,
+        match one(context, &name, label, patience) {
+            Ok(_) => taken += 1,
             Err(error) => {
                 crate::interrupt::check()?;
                 context.ui.fail(&Failure::from_error(error));
@@ -138,6 +148,8 @@ fn all(context: &Context, label: Option<&str>) -> Result<()> {
             }
         }
     }
+    // The last service's log is not about the others.
+    context.ui.record(None);
     if failed.is_empty() {
         return Ok(());
     }
@@ -233,11 +245,24 @@ fn pipeline(
     occasion: Occasion,
     history: &History,
 ) -> Result<(Manifest, u64, String)> {
-    let started = fresh_second(context, &service.service.name, history)?;
-    let key = BackupKey::new(service.service.name.clone(), started, false);
     let size = dump_size(service)?;
-    // Wrong keys, bucket or endpoint are found here, before the database is touched.
-    let upload = NotedUpload::begin(context, service, store, &key, UploadPlan { head: HEAD_BYTES, expected: size })?;
+    let plan = UploadPlan { head: HEAD_BYTES, expected: size };
+    let mut attempt = 1;
+    let (started, key, upload) = loop {
+        let started = fresh_second(context, &service.service.name, history)?;
+        let key = BackupKey::new(service.service.name.clone(), started, false);
+        // Wrong keys, bucket or endpoint are found here, before the database is touched.
+        match NotedUpload::begin(context, service, store, &key, plan) {
+            Ok(upload) => break (started, key, upload),
+            // Another host saves a service of this name into the same place.
+            Err(error) if attempt < ATTEMPTS && matches!(error.downcast_ref(), Some(StoreError::Taken { .. })) => {
+                crate::interrupt::check()?;
+                std::thread::sleep(Duration::from_secs(1));
+                attempt += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    };
     fill(context, service, store, (key, started, size), occasion, &upload).inspect_err(|_| {
         if let Err(left) = upload.give_up() {
             context.ui.warn(left.to_string());
@@ -284,6 +309,7 @@ fn fill(
         made_by: concat!("pgbackup ", env!("CARGO_PKG_VERSION")).to_owned(),
         service: service.service.name.clone(),
         host: context.environment.host_name(),
+        host_id: host_id::of_this_host(&context.environment.data_folder()),
         label: occasion.label.map(str::to_owned),
         safety: occasion.safety,
         started,

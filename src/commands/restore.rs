@@ -10,7 +10,7 @@ pub mod staged;
 pub mod swap_in;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -22,6 +22,7 @@ use crate::commands::certificate;
 use crate::commands::context::Context;
 use crate::commands::recovery;
 use crate::commands::telling::Telling;
+use crate::commands::turn::{self, Waiting};
 use crate::database::session;
 use crate::database::staging::Purpose;
 use crate::error::Failure;
@@ -100,6 +101,9 @@ pub struct Args {
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub confirmation: Confirmation,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 /// Restores.
@@ -110,7 +114,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let source = source::choose(context, &args.service, args.backup.as_deref(), args.before, args.file.as_deref())?;
     let target = args.to.as_ref().unwrap_or(&args.service);
     let service = Service::find(&context.environment.lib_root, target)?;
-    let lock = Lock::take(&context.environment.data_folder(), target, "restore", Duration::ZERO)?;
+    let lock = turn::take(context, target, "restore", args.waiting.patience())?;
     let running = service.running(&context.docker)?;
     recovery::settle(context, &running, &lock)?;
     swap_in::refuse_second_staging(&running)?;

@@ -1,7 +1,7 @@
 //! `verify`: the restore drill. A backup is loaded into a throw-away database, compared with what was saved, and dropped.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -15,11 +15,11 @@ use crate::commands::context::Context;
 use crate::commands::recovery;
 use crate::commands::restore::{plan, source, staged};
 use crate::commands::telling::{self, Telling};
+use crate::commands::turn::{self, Waiting};
 use crate::custom_format::FormatError;
 use crate::database::staging::Purpose;
 use crate::error::{Failure, Kind};
 use crate::history::{Depth, Entry, Event, History, VerificationRecord};
-use crate::lock::Lock;
 use crate::notify::{Notice, Outcome, Work};
 use crate::service::Service;
 use crate::service::name::ServiceName;
@@ -55,6 +55,9 @@ pub struct Args {
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub output: Output,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 /// What `--format json` prints.
@@ -79,7 +82,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let name = &args.service;
     let source = source::choose(context, name, args.backup.as_deref(), args.before, args.file.as_deref())?;
     let service = Service::find(&context.environment.lib_root, name)?;
-    let lock = Lock::take(&context.environment.data_folder(), name, "verify", Duration::ZERO)?;
+    let lock = turn::take(context, name, "verify", args.waiting.patience())?;
     let running = service.running(&context.docker)?;
     recovery::settle(context, &running, &lock)?;
     plan::refuse_if_too_large(&source, &running)?;

@@ -372,7 +372,8 @@ impl S3Upload {
                 if !self.is_ours(&act, &whole)? {
                     return Err(StoreError::Taken { what });
                 }
-                self.id = None;
+                // Where it was there before (the same bytes), the parts of this upload are still there as well.
+                self.take_back_parts()?;
                 true
             }
             Err(error) => return Err(error),
