@@ -8,6 +8,7 @@ pub mod arguments;
 pub mod auth;
 pub mod backup;
 pub mod backups;
+pub mod cancel;
 pub mod certificate;
 pub mod check;
 pub mod context;
@@ -17,7 +18,9 @@ pub mod doctor;
 pub mod download;
 pub mod encryption;
 pub mod encryption_test;
+pub mod guards;
 pub mod help;
+pub mod history;
 pub mod hold;
 pub mod iam_policy;
 pub mod info;
@@ -35,10 +38,17 @@ pub mod restore;
 pub mod restore_abort;
 pub mod restore_commit;
 pub mod rollback;
+pub mod schedule;
+pub mod schedule_adopt;
+pub mod schedule_export;
+pub mod schedule_run;
+pub mod schedules;
 pub mod set;
 pub mod spool;
 pub mod status;
 pub mod telling;
+pub mod turn;
+pub mod unschedule;
 pub mod upload;
 pub mod url;
 pub mod verify;
@@ -56,6 +66,7 @@ pub enum Command {
     Auth(auth::Args),
     Backup(backup::Args),
     Certificate(certificate::Args),
+    Cancel(cancel::Args),
     Check(check::Args),
     Delete(delete::Args),
     Diff(diff::Args),
@@ -67,6 +78,7 @@ pub enum Command {
     Help(help::Args),
     Hold(hold::Args),
     IamPolicy(iam_policy::Args),
+    History(history::Args),
     Info(info::Args),
     List(list::Args),
     #[command(name = "notify:test")]
@@ -81,9 +93,17 @@ pub enum Command {
     #[command(name = "restore:commit")]
     RestoreCommit(restore_commit::Args),
     Rollback(rollback::Args),
+    Schedule(schedule::Args),
+    #[command(name = "schedule:adopt")]
+    ScheduleAdopt(schedule_adopt::Args),
+    #[command(name = "schedule:export")]
+    ScheduleExport(schedule_export::Args),
+    #[command(name = "schedule:run")]
+    ScheduleRun(schedule_run::Args),
     Set(set::Args),
     Status(status::Args),
     Url(url::Args),
+    Unschedule(unschedule::Args),
     Verify(verify::Args),
     Version(version::Args),
 }
@@ -99,6 +119,7 @@ impl Command {
             Self::Auth(args) => auth::run(args, context),
             Self::Backup(args) => backup::run(args, context),
             Self::Certificate(args) => certificate::run(args, context),
+            Self::Cancel(args) => cancel::run(args, context),
             Self::Check(args) => check::run(args, context),
             Self::Delete(args) => delete::run(args, context),
             Self::Diff(args) => diff::run(args, context),
@@ -109,6 +130,7 @@ impl Command {
             Self::Help(args) => help::run(args, context),
             Self::Hold(args) => hold::run(args, context),
             Self::IamPolicy(args) => iam_policy::run(args, context),
+            Self::History(args) => history::run(args, context),
             Self::Info(args) => info::run(args, context),
             Self::List(args) => list::run(args, context),
             Self::NotifyTest(args) => notify_test::run(args, context),
@@ -120,6 +142,11 @@ impl Command {
             Self::RestoreAbort(args) => restore_abort::run(args, context),
             Self::RestoreCommit(args) => restore_commit::run(args, context),
             Self::Rollback(args) => rollback::run(args, context),
+            Self::Schedule(args) => schedule::run(args, context),
+            Self::ScheduleAdopt(args) => schedule_adopt::run(args, context),
+            Self::ScheduleExport(args) => schedule_export::run(args, context),
+            Self::ScheduleRun(args) => schedule_run::run(args, context),
+            Self::Unschedule(args) => unschedule::run(args, context),
             Self::Verify(args) => verify::run(args, context),
             Self::Set(args) => set::run(args, context),
             Self::Status(args) => status::run(args, context),

@@ -105,6 +105,9 @@ impl Failure {
                     )),
                     StoreError::Misconfigured { hint, .. } => failure.hint(hint),
                     StoreError::Retained { .. } => failure.hint("It can be deleted when that time has passed"),
+                    StoreError::Taken { .. } => failure.hint(
+                        "Another host has saved a service of this name there in the same second; take the backup again",
+                    ),
                     _ => failure,
                 }
             }

@@ -328,6 +328,7 @@ pub(crate) mod tests {
             made_by: "pgbackup 0.1.0".into(),
             service: key.service().clone(),
             host: "dokku.example".into(),
+            host_id: None,
             label: Some("before the release".into()),
             safety: false,
             incident: None,

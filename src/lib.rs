@@ -54,6 +54,8 @@ pub mod holds;
 pub mod journal;
 pub mod lock;
 pub mod notify;
+pub mod run_log;
+pub mod schedule;
 
 pub mod cli;
 pub mod commands;

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use crate::durable::{self, Locked};
@@ -106,6 +108,30 @@ impl Owner {
     pub fn lives(&self) -> bool {
         boot_id().is_ok_and(|boot| boot == self.boot)
             && process_start(self.pid).is_ok_and(|start| start == self.process_start)
+    }
+}
+
+impl Owner {
+    /// Asks that very process to stop, as Ctrl-C would. Returns whether it was still there.
+    ///
+    /// # Errors
+    /// When the system refuses (it runs as another user).
+    pub fn ask_to_stop(&self) -> Result<bool> {
+        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return Ok(false) };
+        // The handle is taken first and the process looked at then: whatever gets its id later is not what the handle means.
+        let handle = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(handle) => handle,
+            Err(Errno::SRCH) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        if !self.lives() {
+            return Ok(false);
+        }
+        match pidfd_send_signal(&handle, Signal::TERM) {
+            Ok(()) => Ok(true),
+            Err(Errno::SRCH) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -35,6 +35,9 @@ pub struct Manifest {
     pub service: ServiceName,
     /// Name of the Dokku host that made it.
     pub host: String,
+    /// The same for programs: chosen at random once, so that two hosts of one name are told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_id: Option<String>,
     /// What the user called it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,

@@ -63,6 +63,20 @@ pub const PROPERTIES: &[Property] = &[
         check: checked::<Auth>,
     },
     Property {
+        name: "backup-on-deploy",
+        default: "off",
+        values: "off, warn or required",
+        help: "Whether a linked app's deploy is preceded by a backup; required stops the deploy when that fails",
+        check: checked::<OnDeploy>,
+    },
+    Property {
+        name: "backup-on-destroy",
+        default: "off",
+        values: "on or off",
+        help: "Whether postgres:destroy is preceded by a backup, and stopped when that fails",
+        check: checked::<Switch>,
+    },
+    Property {
         name: "bandwidth-limit",
         default: "",
         values: "a rate such as 10MB/s or 512KiB/s",
@@ -245,6 +259,13 @@ pub const PROPERTIES: &[Property] = &[
         check: checked::<Region>,
     },
     Property {
+        name: SCHEDULE_CONCURRENCY,
+        default: "1",
+        values: "a number from 1 to 16",
+        help: "How many scheduled runs of this host go at once; the others wait (only --global)",
+        check: checked::<ScheduleConcurrency>,
+    },
+    Property {
         name: "sse",
         default: "",
         values: "AES256, aws:kms or aws:kms:KEY",
@@ -288,6 +309,9 @@ pub const PROPERTIES: &[Property] = &[
     },
 ];
 
+/// A property of the host, which no service can have of its own.
+pub const SCHEDULE_CONCURRENCY: &str = "schedule-concurrency";
+
 /// The properties that only `pgbackup:auth` writes.
 pub const ACCESS_KEY_ID: &str = "access-key-id";
 /// See [`ACCESS_KEY_ID`].
@@ -330,6 +354,10 @@ pub fn property(name: &str) -> Option<&'static Property> {
 /// A service's configuration, resolved.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// What a deploy of a linked app asks for.
+    pub backup_on_deploy: OnDeploy,
+    /// Whether the service is backed up before it is destroyed.
+    pub backup_on_destroy: bool,
     /// Where backups go.
     pub destination: Option<Destination>,
     /// Region of the bucket.
@@ -390,6 +418,8 @@ impl Settings {
     pub fn resolve(properties: &Properties, subject: &Subject) -> Result<Self> {
         let settings = Resolver { properties, subject };
         Ok(Self {
+            backup_on_deploy: settings.get("backup-on-deploy")?.unwrap_or_default(),
+            backup_on_destroy: settings.get::<Switch>("backup-on-destroy")?.unwrap_or(Switch::Off) == Switch::On,
             destination: settings.get("destination")?,
             region: settings.get("region")?,
             endpoint_url: settings.get("endpoint-url")?,
@@ -522,6 +552,31 @@ impl FromStr for Fingerprints {
             "schema" => Ok(Self::Schema),
             "content" => Ok(Self::Content),
             _ => Err(format!("{text:?} is none of counts, schema, content")),
+        }
+    }
+}
+
+/// What a deploy of a linked app asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnDeploy {
+    /// Nothing.
+    #[default]
+    Off,
+    /// A backup; without one it goes on, and says so.
+    Warn,
+    /// A backup; without one it is stopped.
+    Required,
+}
+
+impl FromStr for OnDeploy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            "warn" => Ok(Self::Warn),
+            "required" => Ok(Self::Required),
+            _ => Err(format!("{text:?} is none of off, warn, required")),
         }
     }
 }
@@ -740,6 +795,26 @@ impl FromStr for Size {
         };
         factor.checked_pow(power).and_then(|unit| number.checked_mul(unit)).map(Self).ok_or_else(wrong)
     }
+}
+
+struct ScheduleConcurrency(usize);
+
+impl FromStr for ScheduleConcurrency {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.parse::<usize>().ok().filter(|number| (1..=16).contains(number));
+        number.map(Self).ok_or_else(|| format!("{text:?} is not a number from 1 to 16"))
+    }
+}
+
+/// How many scheduled runs of this host go at once.
+///
+/// # Errors
+/// When the stored value can't be read or is not valid.
+pub fn schedule_concurrency(properties: &Properties) -> Result<usize> {
+    let settings = Resolver { properties, subject: &Subject::Global };
+    Ok(settings.get::<ScheduleConcurrency>(SCHEDULE_CONCURRENCY)?.map_or(1, |number| number.0))
 }
 
 struct PartConcurrency(Option<usize>);

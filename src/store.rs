@@ -22,10 +22,10 @@ pub trait Store: Send + Sync {
     /// The destination as the user wrote it, for messages.
     fn describe(&self) -> String;
 
-    /// Begins an object. Wrong keys, bucket, region or endpoint are found here, before any dump begins.
+    /// Begins an object, which is never to take the place of another one. Wrong keys, bucket, region or endpoint are found here, before any dump begins.
     ///
     /// # Errors
-    /// See [`StoreError`].
+    /// See [`StoreError`]; [`StoreError::Taken`] when there is one of that name, as far as that can be seen yet.
     fn upload(&self, name: &str, plan: UploadPlan) -> Result<Box<dyn Upload>, StoreError>;
 
     /// Stores a small object at once (a sidecar), replacing what has that name.
@@ -111,7 +111,8 @@ pub trait Upload: Send {
     /// Returns when the store has confirmed every byte by checksum.
     ///
     /// # Errors
-    /// See [`StoreError`]; nothing is left behind then.
+    /// See [`StoreError`]; nothing is left behind then. [`StoreError::Taken`] when another one has got that name meanwhile, in every
+    /// store that can tell.
     fn complete(self: Box<Self>, head: &[u8]) -> Result<Stored, StoreError>;
 
     /// Gives the object up and says whether all that was sent could be taken back.
@@ -149,6 +150,12 @@ pub enum StoreError {
     /// No such object.
     #[error("{what} does not exist")]
     NotFound {
+        /// The object, with its destination.
+        what: String,
+    },
+    /// An object has this name already: another host saves into the same place.
+    #[error("{what} exists already and is not overwritten")]
+    Taken {
         /// The object, with its destination.
         what: String,
     },

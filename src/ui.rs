@@ -52,6 +52,8 @@ struct Shared {
     draws: bool,
     /// Standard output is a terminal: pictures made of letters can be shown.
     screen: bool,
+    /// Where what is said is written down as well.
+    record: Mutex<Option<Box<dyn Write + Send>>>,
     /// Standard output belongs to data alone: the voice speaks on standard error.
     reserved: AtomicBool,
 }
@@ -82,6 +84,7 @@ impl Ui {
             trace,
             draws,
             screen: false,
+            record: Mutex::new(None),
             reserved: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared) }
@@ -98,6 +101,11 @@ impl Ui {
     /// commands that write an object to standard output.
     pub fn reserve_output(&self) {
         self.shared.reserved.store(true, Ordering::Relaxed);
+    }
+
+    /// Has everything that is said from here on written down there too, line by line, with `--quiet` as well: all but data.
+    pub fn record(&self, record: Option<Box<dyn Write + Send>>) {
+        *lock(&self.shared.record) = record;
     }
 
     /// Whether `--quiet` was given.
@@ -128,21 +136,22 @@ impl Ui {
     /// What a command has achieved: `=====> Saved prod as postgres-prod-….tgz`. With `--quiet`, `bare` alone (the key), for
     /// scripts; nothing where it is empty.
     pub fn outcome(&self, text: impl AsRef<str>, bare: &str) {
-        if !self.shared.quiet {
-            self.voice("=====> ", text.as_ref());
-        } else if !bare.is_empty() {
+        self.voice("=====> ", text.as_ref());
+        if self.shared.quiet && !bare.is_empty() {
             let _ = self.shared.line(self.shared.voice_stream(), "", bare);
         }
     }
 
     /// A warning, on standard error, also with `--quiet`.
     pub fn warn(&self, text: impl AsRef<str>) {
+        self.shared.write_down(" !     ", text.as_ref());
         let _ = self.shared.line(Stream::Err, " !     ", text.as_ref());
     }
 
     /// What only `--trace` shows, on standard error.
     pub fn debug(&self, text: impl AsRef<str>) {
         if self.shared.trace {
+            self.shared.write_down(" ?     ", text.as_ref());
             let _ = self.shared.line(Stream::Err, " ?     ", text.as_ref());
         }
     }
@@ -199,6 +208,7 @@ impl Ui {
     }
 
     fn voice(&self, prefix: &str, text: &str) {
+        self.shared.write_down(prefix, text);
         if !self.shared.quiet {
             let _ = self.shared.line(self.shared.voice_stream(), prefix, text);
         }
@@ -219,15 +229,16 @@ impl Shared {
         if self.reserved.load(Ordering::Relaxed) { Stream::Err } else { Stream::Out }
     }
 
+    /// For the log of the run. One that can't be written is no reason to stop a backup.
+    fn write_down(&self, prefix: &str, text: &str) {
+        if let Some(record) = lock(&self.record).as_mut() {
+            let _ = record.write_all(block(prefix, text).as_bytes());
+        }
+    }
+
     /// Writes a text, each of its lines with the prefix, in one call.
     fn line(&self, stream: Stream, prefix: &str, text: &str) -> io::Result<()> {
-        let mut block = String::with_capacity(text.len() + prefix.len() + 1);
-        for line in text.split('\n') {
-            let line = printable(line);
-            block.push_str(if line.is_empty() { prefix.trim_end() } else { prefix });
-            block.push_str(&line);
-            block.push('\n');
-        }
+        let block = block(prefix, text);
         // The bar is taken out of its lock: a bar being dropped in another thread takes that lock too.
         let bar = lock(&self.bar).clone();
         let write = || {
@@ -240,6 +251,18 @@ impl Shared {
             None => write(),
         }
     }
+}
+
+/// A text with the prefix before each of its lines.
+fn block(prefix: &str, text: &str) -> String {
+    let mut block = String::with_capacity(text.len() + prefix.len() + 1);
+    for line in text.split('\n') {
+        let line = printable(line);
+        block.push_str(if line.is_empty() { prefix.trim_end() } else { prefix });
+        block.push_str(&line);
+        block.push('\n');
+    }
+    block
 }
 
 struct Bytes(Arc<Shared>);
@@ -332,6 +355,19 @@ mod tests {
         say(&ui);
         assert_eq!(said.out(), "k.tgz\ndata\n\nmore\n");
         assert_eq!(said.err(), " !     Careful\n");
+    }
+
+    #[test]
+    fn what_is_said_is_written_down_and_data_is_not() {
+        let (ui, _) = Ui::captured(true);
+        let record = Buffer::default();
+        ui.record(Some(Box::new(record.clone())));
+        say(&ui);
+        let written = "-----> Dumping prod\n       two\n       lines\n !     Careful\n=====> Saved as k.tgz\n";
+        assert_eq!(record.text(), written);
+        ui.record(None);
+        say(&ui);
+        assert_eq!(record.text(), written);
     }
 
     #[test]

@@ -134,7 +134,7 @@ fn the_version_has_one_value() {
 #[test]
 fn help_for_one_command() {
     let host = Host::new();
-    assert_snapshot!(host.run("help", &["set"]).seen(), @r"
+    assert_snapshot!(host.run("help", &["set"]).seen(), @r#"
     Usage: dokku pgbackup:set <service>|--global <property> [<value>]
 
     Set or clear a property of a service or of all
@@ -148,39 +148,42 @@ fn help_for_one_command() {
         <value>     The value; left out or empty it clears the property
 
     Properties:
-        auth                Whose keys open the store: own (pgbackup:auth), service (postgres:backup-auth), iam (instance role) or auto (the first that is there) (default: auto)
-        bandwidth-limit     How fast backups are sent to and read from an S3 store at most
-        checksums           Whether uploads carry CRC-32 headers (on) or Content-MD5 (off); auto: what the provider takes (default: auto)
-        destination         Where backups go
-        drill-max-age       Within which time a restore drill must have passed for pgbackup:status to be content
-        endpoint-url        Address of an S3-compatible store other than AWS
-        fingerprint         What a restore is compared with: rows of every table (counts), also every object of the schema (schema), also a checksum of the rows of every table (content) (default: schema)
-        healthcheck-url     Address that is told of each backup's start and end, for a watchman such as healthchecks.io that cries when none comes
-        keep-daily          Keep the newest backup of each of so many days (UTC) when pruning
-        keep-hourly         Keep the newest backup of each of so many hours (UTC) when pruning
-        keep-last           Keep the newest so many backups when pruning
-        keep-monthly        Keep the newest backup of each of so many months (UTC) when pruning
-        keep-previous       How long the database that a restore replaced stays for pgbackup:rollback (default: 48h)
-        keep-weekly         Keep the newest backup of each of so many weeks (UTC) when pruning
-        keep-yearly         Keep the newest backup of each of so many years (UTC) when pruning
-        maintenance         Whether a restore puts the linked apps into maintenance mode (needs the maintenance plugin) (default: on)
-        max-size            Delete the oldest backups of a service when all of them take more than this
-        metrics-file        File that is written with metrics of all services after each run, for node_exporter (with --global only)
-        min-age             Never prune a backup younger than this
-        notify-on           Which events webhooks are told of (plugins and the healthcheck are told of all) (default: failed,suspicious,missed,recovered)
-        object-lock         For how long the store keeps a new backup from being deleted (the bucket must have object lock)
-        part-concurrency    How many parts are sent to the store at once (default: auto)
-        path-style          Whether the bucket stands in the path (on) or in the host name (off); auto: in the path except on AWS (default: auto)
-        provider            Whose S3-compatible store it is; auto: known by the host name of the endpoint-url (docs/providers.md) (default: auto)
-        prune-after-backup  Whether a backup that succeeded is followed by pgbackup:prune; without a keep- rule or max-size nothing is ever deleted (default: on)
-        prune-foreign       Whether backups that dokku-postgres made are counted and deleted like those of pgbackup (default: off)
-        region              Region of the bucket
-        sse                 Encryption by the store with its own keys (SSE-S3 or SSE-KMS)
-        storage-class       Storage class of new backups
-        suspicious-drop     Mark a backup as suspicious when a table has lost this share of its rows or more since the one before (default: 50%)
-        suspicious-ignore   Tables that may lose their rows without a backup being suspicious
-        tags                Tags of the objects of new backups
-        webhook-url         Addresses that are told of events: those of Slack, Discord and Teams are known by their hosts, others get JSON
+        auth                  Whose keys open the store: own (pgbackup:auth), service (postgres:backup-auth), iam (instance role) or auto (the first that is there) (default: auto)
+        backup-on-deploy      Whether a linked app's deploy is preceded by a backup; required stops the deploy when that fails (default: off)
+        backup-on-destroy     Whether postgres:destroy is preceded by a backup, and stopped when that fails (default: off)
+        bandwidth-limit       How fast backups are sent to and read from an S3 store at most
+        checksums             Whether uploads carry CRC-32 headers (on) or Content-MD5 (off); auto: what the provider takes (default: auto)
+        destination           Where backups go
+        drill-max-age         Within which time a restore drill must have passed for pgbackup:status to be content
+        endpoint-url          Address of an S3-compatible store other than AWS
+        fingerprint           What a restore is compared with: rows of every table (counts), also every object of the schema (schema), also a checksum of the rows of every table (content) (default: schema)
+        healthcheck-url       Address that is told of each backup's start and end, for a watchman such as healthchecks.io that cries when none comes
+        keep-daily            Keep the newest backup of each of so many days (UTC) when pruning
+        keep-hourly           Keep the newest backup of each of so many hours (UTC) when pruning
+        keep-last             Keep the newest so many backups when pruning
+        keep-monthly          Keep the newest backup of each of so many months (UTC) when pruning
+        keep-previous         How long the database that a restore replaced stays for pgbackup:rollback (default: 48h)
+        keep-weekly           Keep the newest backup of each of so many weeks (UTC) when pruning
+        keep-yearly           Keep the newest backup of each of so many years (UTC) when pruning
+        maintenance           Whether a restore puts the linked apps into maintenance mode (needs the maintenance plugin) (default: on)
+        max-size              Delete the oldest backups of a service when all of them take more than this
+        metrics-file          File that is written with metrics of all services after each run, for node_exporter (with --global only)
+        min-age               Never prune a backup younger than this
+        notify-on             Which events webhooks are told of (plugins and the healthcheck are told of all) (default: failed,suspicious,missed,recovered)
+        object-lock           For how long the store keeps a new backup from being deleted (the bucket must have object lock)
+        part-concurrency      How many parts are sent to the store at once (default: auto)
+        path-style            Whether the bucket stands in the path (on) or in the host name (off); auto: in the path except on AWS (default: auto)
+        provider              Whose S3-compatible store it is; auto: known by the host name of the endpoint-url (docs/providers.md) (default: auto)
+        prune-after-backup    Whether a backup that succeeded is followed by pgbackup:prune; without a keep- rule or max-size nothing is ever deleted (default: on)
+        prune-foreign         Whether backups that dokku-postgres made are counted and deleted like those of pgbackup (default: off)
+        region                Region of the bucket
+        schedule-concurrency  How many scheduled runs of this host go at once; the others wait (only --global) (default: 1)
+        sse                   Encryption by the store with its own keys (SSE-S3 or SSE-KMS)
+        storage-class         Storage class of new backups
+        suspicious-drop       Mark a backup as suspicious when a table has lost this share of its rows or more since the one before (default: 50%)
+        suspicious-ignore     Tables that may lose their rows without a backup being suspicious
+        tags                  Tags of the objects of new backups
+        webhook-url           Addresses that are told of events: those of Slack, Discord and Teams are known by their hosts, others get JSON
 
     Examples:
 
@@ -196,7 +199,7 @@ fn help_for_one_command() {
 
         dokku pgbackup:set lollipop destination
     exit 0
-    ");
+    "#);
 }
 
 #[test]
@@ -306,10 +309,10 @@ fn set_stores_what_is_valid_and_nothing_else() {
      !     destination takes s3://bucket, s3://bucket/prefix or file:///folder
     exit 2
     "#);
-    assert_snapshot!(host.run("set", &["prod", "nosuch", "x"]).seen(), @r"
-     !     Invalid property specified, valid properties include: auth, bandwidth-limit, checksums, destination, drill-max-age, endpoint-url, fingerprint, healthcheck-url, keep-daily, keep-hourly, keep-last, keep-monthly, keep-previous, keep-weekly, keep-yearly, maintenance, max-size, metrics-file, min-age, notify-on, object-lock, part-concurrency, path-style, provider, prune-after-backup, prune-foreign, region, sse, storage-class, suspicious-drop, suspicious-ignore, tags, webhook-url
+    assert_snapshot!(host.run("set", &["prod", "nosuch", "x"]).seen(), @r#"
+     !     Invalid property specified, valid properties include: auth, backup-on-deploy, backup-on-destroy, bandwidth-limit, checksums, destination, drill-max-age, endpoint-url, fingerprint, healthcheck-url, keep-daily, keep-hourly, keep-last, keep-monthly, keep-previous, keep-weekly, keep-yearly, maintenance, max-size, metrics-file, min-age, notify-on, object-lock, part-concurrency, path-style, provider, prune-after-backup, prune-foreign, region, schedule-concurrency, sse, storage-class, suspicious-drop, suspicious-ignore, tags, webhook-url
     exit 2
-    ");
+    "#);
     assert_eq!(host.run("set", &["ghost", "region", "x"]).code, 1);
     assert_eq!(
         host.run("set", &["--global", "region", "eu-central-1"]).seen(),
@@ -356,8 +359,8 @@ fn report_has_dokkus_shape() {
     let lines: Vec<_> = whole.out.lines().collect();
     assert_eq!(lines[0], "=====> prod pgbackup information");
     assert_eq!(lines[1], "       Pgbackup access key id:");
-    assert!(lines.contains(&"       Pgbackup computed destination:        s3://own"), "{}", whole.out);
-    assert!(lines.contains(&"       Pgbackup computed keep previous:      48h"), "{}", whole.out);
+    assert!(lines.contains(&"       Pgbackup computed destination:          s3://own"), "{}", whole.out);
+    assert!(lines.contains(&"       Pgbackup computed keep previous:        48h"), "{}", whole.out);
     assert!(lines[1..].is_sorted(), "{}", whole.out);
     assert_eq!(host.run("report", &["prod", "--pgbackup-computed-destination"]).seen(), "s3://own\nexit 0");
     assert_eq!(host.run("report", &["testapp", "--pgbackup-computed-destination"]).seen(), "s3://global\nexit 0");

@@ -27,6 +27,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("changes", &["manifest"]),
     ("retention", &["store"]),
     ("verification", &["manifest"]),
+    ("run_log", &["durable"]),
+    ("schedule", &[]),
     // Only Read and Write.
     ("archive", &[]),
     ("database", &["custom_format", "docker", "error", "manifest", "plain_format", "service"]),
@@ -64,6 +66,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "notify",
             "plain_format",
             "retention",
+            "run_log",
+            "schedule",
             "service",
             "settings",
             "store",

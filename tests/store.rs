@@ -83,16 +83,33 @@ pub fn contract(store: &dyn Store) {
         assert_eq!((info.bytes, info.name.as_str()), (length as u64, NAME));
         let age = jiff::Timestamp::now().duration_since(info.modified.unwrap());
         assert!(age.abs() < jiff::SignedDuration::from_secs(600), "{age:?}");
+        store.delete(NAME).unwrap();
     }
 
-    // Invisible until it is complete; gone when it is dropped; the old object stays meanwhile.
-    let before = read(store, NAME);
-    let mut unfinished = store.upload(NAME, UploadPlan { head: HEAD, expected: 20 * MIB as u64 }).unwrap();
+    // Never in the place of another one, be it there from the beginning or made meanwhile, small or in parts.
+    let first = bytes(HEAD + 4711);
+    upload(store, NAME, &first, HEAD, 0).unwrap();
+    for length in [HEAD + 1, 2 * PART + 1] {
+        let second = bytes(length);
+        let refused = upload(store, NAME, &second, HEAD, length as u64).unwrap_err();
+        assert!(matches!(refused, StoreError::Taken { .. }), "{refused:?}");
+        let other = "postgres-prod-2023-04-03-11-00-05.tgz";
+        let mut late = store.upload(other, UploadPlan { head: HEAD, expected: length as u64 }).unwrap();
+        late.write(&second[HEAD..]).unwrap();
+        upload(store, other, &first, HEAD, 0).unwrap();
+        let refused = late.complete(&second[..HEAD]).unwrap_err();
+        assert!(matches!(refused, StoreError::Taken { .. }), "{refused:?}");
+        assert!(read(store, other) == first);
+        assert_eq!(names(store, ""), [NAME, other]);
+        store.delete(other).unwrap();
+    }
+
+    // Invisible until it is complete; gone when it is dropped.
+    let mut unfinished = store.upload("postgres-new", UploadPlan { head: HEAD, expected: 20 * MIB as u64 }).unwrap();
     unfinished.write(&bytes(20 * MIB)).unwrap();
     assert_eq!(names(store, "postgres-"), [NAME]);
-    assert!(read(store, NAME) == before);
     drop(unfinished);
-    assert!(read(store, NAME) == before);
+    assert!(read(store, NAME) == first);
     let mut unfinished = store.upload("postgres-other", UploadPlan { head: 0, expected: 0 }).unwrap();
     unfinished.write(&bytes(20 * MIB)).unwrap();
     unfinished.abort().unwrap();
@@ -108,6 +125,7 @@ pub fn contract(store: &dyn Store) {
     assert_eq!(read(store, "postgres-prod.json"), b"another");
     store.put("empty", b"").unwrap();
     assert_eq!((read(store, "empty").len(), store.head("empty").unwrap().bytes), (0, 0));
+    store.delete("empty").unwrap();
     upload(store, "empty", b"", 0, 0).unwrap();
     assert_eq!(read(store, "empty").len(), 0);
 
@@ -363,8 +381,9 @@ mod s3_faults {
                 let stored = upload(&s3(server.settings()), NAME, &all, HEAD, EXPECTED);
                 assert_eq!(stored.unwrap().bytes, LARGE as u64, "{call:?} {fault:?}");
                 assert_eq!(server.leftovers(), Vec::<String>::new(), "{call:?} {fault:?}");
+                assert!(read(&s3(server.settings()), NAME) == all);
+                s3(server.settings()).delete(NAME).unwrap();
             }
-            assert!(read(&s3(server.settings()), NAME) == all);
         }
     }
 
@@ -521,8 +540,8 @@ mod s3_faults {
         let denied = || Fault::Answer(403, "AccessDenied", "Access Denied");
         let reading = |call| matches!(call, Call::List | Call::Head | Call::Get | Call::Delete | Call::Abort);
         server.fail_where(reading, usize::MAX, denied());
-        for length in [1_000, LARGE] {
-            let stored = upload(&store, NAME, &bytes(length), HEAD, 0).unwrap();
+        for (name, length) in [("postgres-small", 1_000), (NAME, LARGE)] {
+            let stored = upload(&store, name, &bytes(length), HEAD, 0).unwrap();
             assert_eq!(stored.bytes, length as u64);
         }
         // What can't be taken back is named, with the command that removes it.

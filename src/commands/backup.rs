@@ -24,9 +24,11 @@ use crate::commands::prune;
 use crate::commands::recovery;
 use crate::commands::spool::{Spool, Spooled};
 use crate::commands::telling::{self, Telling};
+use crate::commands::turn::{self, Waiting};
 use crate::commands::upload::NotedUpload;
 use crate::database::snapshot::Snapshot;
 use crate::database::{APPLICATION, description, dump, fingerprint, schema, session, words};
+use crate::dokku::host_id;
 use crate::dokku::properties::Subject;
 use crate::error::{Failure, Kind};
 use crate::history::{BackupRecord, Entry, Event, History};
@@ -41,7 +43,7 @@ use crate::service::name::ServiceName;
 use crate::service::{RunningService, Service};
 use crate::settings::Fingerprints;
 use crate::store::key::BackupKey;
-use crate::store::{Store, UploadPlan};
+use crate::store::{Store, StoreError, UploadPlan};
 use crate::text::count;
 use crate::ui::Progress;
 use crate::ui::human;
@@ -60,7 +62,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// anybody. The last line names the key of the backup; with --quiet the key alone is printed.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "<service>|--all [--label TEXT]",
+    override_usage = "<service>|--all [--label TEXT] [--wait [DURATION]]",
     after_help = "Back up lollipop
 
     dokku pgbackup:backup lollipop
@@ -87,6 +89,9 @@ pub struct Args {
     /// A note that is kept with the backup
     #[arg(long, value_name = "TEXT")]
     pub label: Option<String>,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 /// Takes backups.
@@ -94,29 +99,34 @@ pub struct Args {
 /// # Errors
 /// When one of them fails; with `--all` the others are still taken.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
+    let (label, patience) = (args.label.as_deref(), args.waiting.patience());
     match &args.service {
-        Some(service) => one(context, service, args.label.as_deref()),
-        None => all(context, args.label.as_deref()),
+        Some(service) => one(context, service, label, patience).map(drop),
+        None => all(context, label, patience),
     }
 }
 
-fn one(context: &Context, name: &ServiceName, label: Option<&str>) -> Result<()> {
+/// Backs one service up, waiting as long as `patience` for another run that has it, and tells the key.
+///
+/// # Errors
+/// When the backup failed; that is in the history then, unless another run has the service.
+pub fn one(context: &Context, name: &ServiceName, label: Option<&str>, patience: Duration) -> Result<Manifest> {
     let service = Service::find(&context.environment.lib_root, name)?;
-    let (lock, running, store) = prepare(context, &service).map_err(|error| could_not_begin(context, name, error))?;
+    let lock =
+        turn::take(context, name, "backup", patience).map_err(|error| could_not_begin(context, name, error.into()))?;
+    let (store, running) = ready(context, &service, &lock).map_err(|error| could_not_begin(context, name, error))?;
     let manifest = take(context, &running, &lock, store.as_ref(), Occasion { label, safety: false })?;
     prune::after_backup(context, name, store.as_ref(), &lock);
     let key = manifest.key.to_string();
     context.ui.outcome(format!("Backup of {name} saved as {key}"), &key);
-    Ok(())
+    Ok(manifest)
 }
 
-/// The service locked for us, its container and the store.
-fn prepare(context: &Context, service: &Service) -> Result<(Lock, RunningService, Box<dyn Store>)> {
-    let lock = Lock::take(&context.environment.data_folder(), &service.name, "backup", Duration::ZERO)?;
+fn ready(context: &Context, service: &Service, lock: &Lock) -> Result<(Box<dyn Store>, RunningService)> {
     let store = context.store(service)?;
     let running = service.running(&context.docker)?;
-    recovery::settle(context, &running, &lock)?;
-    Ok((lock, running, store))
+    recovery::settle(context, &running, lock)?;
+    Ok((store, running))
 }
 
 /// A backup that could not even begin (the service is stopped, no destination is set) is one that failed: whoever waits for it must hear
@@ -137,7 +147,7 @@ fn could_not_begin(context: &Context, name: &ServiceName, error: anyhow::Error) 
     failure.into()
 }
 
-fn all(context: &Context, label: Option<&str>) -> Result<()> {
+fn all(context: &Context, label: Option<&str>, patience: Duration) -> Result<()> {
     let mut failed = Vec::new();
     let mut taken = 0;
     for name in context.visible_services()? {
@@ -147,8 +157,8 @@ fn all(context: &Context, label: Option<&str>) -> Result<()> {
             failed.push(name);
             continue;
         }
-        match one(context, &name, label) {
-            Ok(()) => taken += 1,
+        match one(context, &name, label, patience) {
+            Ok(_) => taken += 1,
             Err(error) => {
                 crate::interrupt::check()?;
                 context.ui.fail(&Failure::from_error(error));
@@ -156,6 +166,8 @@ fn all(context: &Context, label: Option<&str>) -> Result<()> {
             }
         }
     }
+    // The last service's log is not about the others.
+    context.ui.record(None);
     if failed.is_empty() {
         return Ok(());
     }
@@ -266,8 +278,6 @@ fn pipeline(
     let name = &service.service.name;
     let subject = Subject::Service(name.clone());
     let recipient = InForce::of(context, &subject)?.recipient(context, &subject)?;
-    let started = fresh_second(context, name, history)?;
-    let key = BackupKey::new(name.clone(), started, recipient.is_some());
     let size = dump_size(service)?;
     let spool = match &recipient {
         Some(_) => {
@@ -275,9 +285,24 @@ fn pipeline(
         }
         None => None,
     };
-    // Wrong keys, bucket or endpoint are found here, before the database is touched.
     let head = if recipient.is_some() { 0 } else { HEAD_BYTES };
-    let upload = NotedUpload::begin(context, service, store, &key, UploadPlan { head, expected: size })?;
+    let plan = UploadPlan { head, expected: size };
+    let mut attempt = 1;
+    let (started, key, upload) = loop {
+        let started = fresh_second(context, name, history)?;
+        let key = BackupKey::new(name.clone(), started, recipient.is_some());
+        // Wrong keys, bucket or endpoint are found here, before the database is touched.
+        match NotedUpload::begin(context, service, store, &key, plan) {
+            Ok(upload) => break (started, key, upload),
+            // Another host saves a service of this name into the same place.
+            Err(error) if attempt < ATTEMPTS && matches!(error.downcast_ref(), Some(StoreError::Taken { .. })) => {
+                crate::interrupt::check()?;
+                std::thread::sleep(Duration::from_secs(1));
+                attempt += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    };
     let sink = match spool {
         Some(spool) => Sink::Spool(Box::new(spool)),
         None => Sink::Upload(upload.clone()),
@@ -337,6 +362,7 @@ fn fill(
         made_by: concat!("pgbackup ", env!("CARGO_PKG_VERSION")).to_owned(),
         service: service.service.name.clone(),
         host: context.environment.host_name(),
+        host_id: host_id::of_this_host(&context.environment.data_folder()),
         label: occasion.label.map(str::to_owned),
         safety: occasion.safety,
         incident,

@@ -10,9 +10,9 @@ use crate::commands::Context;
 use crate::commands::arguments::Confirmation;
 use crate::commands::backups::find;
 use crate::commands::removal;
+use crate::commands::turn;
 use crate::error::Failure;
 use crate::holds::Holds;
-use crate::lock::Lock;
 use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::store::Store;
@@ -53,7 +53,7 @@ fn delete(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
     let service = &args.service;
     let force = args.confirmation.force || context.environment.force;
     // A restore may be reading it.
-    let _lock = Lock::take(&context.environment.data_folder(), service, "delete", Duration::ZERO)?;
+    let _lock = turn::take(context, service, "delete", Duration::ZERO)?;
     let selector = Selector::new(Some(&args.backup), None)?;
     let (catalog, backup) = find(&selector, service, store, context)?;
     let key = &backup.key;
@@ -109,6 +109,7 @@ mod tests {
     use crate::history::{Depth, Entry, Event, VerificationRecord};
 
     use super::*;
+    use crate::lock::Lock;
 
     const THEIRS: &str = "postgres-prod-2023-04-02-14-30-01.tgz";
     const OLD: &str = "postgres-prod-2023-04-02-15-00-00.tgz";

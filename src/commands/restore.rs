@@ -11,7 +11,7 @@ pub mod staged;
 pub mod swap_in;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -25,6 +25,7 @@ use crate::commands::context::Context;
 use crate::commands::encryption::unlock::Unlock;
 use crate::commands::recovery;
 use crate::commands::telling::Telling;
+use crate::commands::turn::{self, Waiting};
 use crate::database::session;
 use crate::database::staging::Purpose;
 use crate::error::Failure;
@@ -113,6 +114,9 @@ pub struct Args {
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub confirmation: Confirmation,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 /// Restores.
@@ -124,7 +128,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let secrets = args.unlock.secrets(context, &args.service, source.is_stdin())?;
     let target = args.to.as_ref().unwrap_or(&args.service);
     let service = Service::find(&context.environment.lib_root, target)?;
-    let lock = Lock::take(&context.environment.data_folder(), target, "restore", Duration::ZERO)?;
+    let lock = turn::take(context, target, "restore", args.waiting.patience())?;
     let running = service.running(&context.docker)?;
     recovery::settle(context, &running, &lock)?;
     swap_in::refuse_second_staging(&running)?;

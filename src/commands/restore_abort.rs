@@ -1,15 +1,13 @@
 //! `restore:abort`: gives up what `restore --stage-only` has loaded.
 
-use std::time::Duration;
-
 use anyhow::Result;
 
 use crate::commands::context::Context;
 use crate::commands::recovery;
 use crate::commands::restore::swap_in;
 use crate::commands::restore_commit::nothing_staged;
+use crate::commands::turn::{self, Waiting};
 use crate::database::{session, staging};
-use crate::lock::Lock;
 use crate::service::Service;
 use crate::service::name::ServiceName;
 
@@ -27,6 +25,9 @@ pub struct Args {
     /// The service with a staged restore
     #[arg(value_name = "service")]
     pub service: ServiceName,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 /// Drops the staged database.
@@ -36,7 +37,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     let name = &args.service;
     let service = Service::find(&context.environment.lib_root, name)?;
-    let lock = Lock::take(&context.environment.data_folder(), name, "restore:abort", Duration::ZERO)?;
+    let lock = turn::take(context, name, "restore:abort", args.waiting.patience())?;
     let running = service.running(&context.docker)?;
     recovery::settle(context, &running, &lock)?;
     let Some(staged) = swap_in::waiting(&running)? else { return Err(nothing_staged(name).into()) };

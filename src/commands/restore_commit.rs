@@ -1,7 +1,5 @@
 //! `restore:commit`: the second half of `restore --stage-only`.
 
-use std::time::Duration;
-
 use anyhow::Result;
 
 use crate::commands::arguments::Confirmation;
@@ -9,9 +7,9 @@ use crate::commands::context::Context;
 use crate::commands::recovery;
 use crate::commands::restore::swap_in::{self, Incoming};
 use crate::commands::telling::Telling;
+use crate::commands::turn::{self, Waiting};
 use crate::error::Failure;
 use crate::history::{Entry, Event, History, RestoreRecord};
-use crate::lock::Lock;
 use crate::notify::{Notice, Outcome, Work};
 use crate::service::Service;
 use crate::service::name::ServiceName;
@@ -38,6 +36,9 @@ pub struct Args {
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub confirmation: Confirmation,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 /// Swaps the staged database in.
@@ -47,7 +48,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     let name = &args.service;
     let service = Service::find(&context.environment.lib_root, name)?;
-    let lock = Lock::take(&context.environment.data_folder(), name, "restore:commit", Duration::ZERO)?;
+    let lock = turn::take(context, name, "restore:commit", args.waiting.patience())?;
     let running = service.running(&context.docker)?;
     recovery::settle(context, &running, &lock)?;
     let Some(staged) = swap_in::waiting(&running)? else { return Err(nothing_staged(name).into()) };

@@ -1,18 +1,16 @@
 //! `rollback`: the way back from a restore, at once, because the replaced database is still there.
 
-use std::time::Duration;
-
 use anyhow::Result;
 
 use crate::commands::arguments::Confirmation;
 use crate::commands::context::Context;
 use crate::commands::recovery;
 use crate::commands::restore::swap_in::{self, Incoming};
+use crate::commands::turn::{self, Waiting};
 use crate::database::session;
 use crate::database::staging::{self, Beside, Purpose};
 use crate::error::Failure;
 use crate::history::{Entry, Event, History};
-use crate::lock::Lock;
 use crate::service::name::ServiceName;
 use crate::service::{RunningService, Service};
 use crate::ui::human;
@@ -45,6 +43,9 @@ pub struct Args {
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub confirmation: Confirmation,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 /// Swaps the replaced database back, or drops it.
@@ -54,7 +55,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     let name = &args.service;
     let service = Service::find(&context.environment.lib_root, name)?;
-    let lock = Lock::take(&context.environment.data_folder(), name, "rollback", Duration::ZERO)?;
+    let lock = turn::take(context, name, "rollback", args.waiting.patience())?;
     let running = service.running(&context.docker)?;
     recovery::settle(context, &running, &lock)?;
     let mut previous = replaced(&running)?;

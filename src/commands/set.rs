@@ -74,6 +74,11 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
             .hint(format!("Type: dokku pgbackup:set --global {name} {value}"))
             .into());
     }
+    if name == settings::SCHEDULE_CONCURRENCY && *subject != Subject::Global {
+        return Err(Failure::usage(format!("{name} is a property of the host"))
+            .hint(format!("Set it: dokku pgbackup:set --global {name} {value}"))
+            .into());
+    }
     let properties = context.properties();
     let read;
     let value = if value == "-" && settings::is_confidential(name) {

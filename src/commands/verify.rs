@@ -1,7 +1,7 @@
 //! `verify`: the restore drill. A backup is loaded into a throw-away database, compared with what was saved, and dropped.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -16,11 +16,11 @@ use crate::commands::encryption::unlock::Unlock;
 use crate::commands::recovery;
 use crate::commands::restore::{plan, source, staged};
 use crate::commands::telling::{self, Telling};
+use crate::commands::turn::{self, Waiting};
 use crate::database::staging::Purpose;
 use crate::database::throwaway::{self, Throwaway};
 use crate::error::{Failure, Kind};
 use crate::history::{Depth, Entry, Event, History, VerificationRecord};
-use crate::lock::Lock;
 use crate::notify::{Notice, Outcome, Work};
 use crate::service::Service;
 use crate::service::name::ServiceName;
@@ -70,6 +70,9 @@ pub struct Args {
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub output: Output,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 /// What `--format json` prints.
@@ -96,7 +99,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let source = source::choose(context, name, args.backup.as_deref(), args.before, args.file.as_deref())?;
     let secrets = args.unlock.secrets(context, name, source.is_stdin())?;
     let service = Service::find(&context.environment.lib_root, name)?;
-    let lock = Lock::take(&context.environment.data_folder(), name, "verify", Duration::ZERO)?;
+    let lock = turn::take(context, name, "verify", args.waiting.patience())?;
     let running = service.running(&context.docker)?;
     recovery::settle(context, &running, &lock)?;
     if args.isolated {

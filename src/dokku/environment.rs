@@ -7,6 +7,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use jiff::tz::TimeZone;
+
 /// Dokku's exit code for "not a command of mine".
 const NOT_IMPLEMENTED: u8 = 10;
 
@@ -105,6 +107,16 @@ impl Environment {
     /// Where dokku-postgres keeps its services: `$DOKKU_LIB_ROOT/services/postgres`.
     pub fn services_folder(&self) -> PathBuf {
         self.lib_root.join("services/postgres")
+    }
+
+    /// The time zone of this host, which is cron's. UTC where none is set, as the system has it then.
+    pub fn time_zone(&self) -> TimeZone {
+        const LOCAL: &str = "/etc/localtime";
+        let name = std::fs::canonicalize(LOCAL).ok().and_then(|path| {
+            path.to_str()?.split_once("/zoneinfo/").map(|(_, name)| name.trim_start_matches("posix/").to_owned())
+        });
+        let name = name.as_deref().unwrap_or("local");
+        std::fs::read(LOCAL).ok().and_then(|rules| TimeZone::tzif(name, &rules).ok()).unwrap_or(TimeZone::UTC)
     }
 
     /// The host's name, as Dokku knows it, else as the kernel does; for the manifest.

@@ -89,13 +89,25 @@ impl Properties {
         durable::remove(&self.path(subject, property))
     }
 
-    /// Forgets all that is stored of a subject: for a service that was destroyed.
+    /// Forgets all that is stored of a subject but these properties: for a service that was destroyed.
     ///
     /// # Errors
     /// When something can't be removed.
-    pub fn destroy(&self, subject: &Subject) -> Result<()> {
+    pub fn destroy(&self, subject: &Subject, but: &[&str]) -> Result<()> {
         let path = self.folder.join(subject.to_string());
-        match fs::remove_dir_all(&path) {
+        let removed = (|| {
+            for entry in fs::read_dir(&path)? {
+                let entry = entry?;
+                if !but.iter().any(|kept| entry.file_name() == *kept) {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+            match fs::remove_dir(&path) {
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+                removed => removed,
+            }
+        })();
+        match removed {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("{} can't be removed", path.display()))
             }
@@ -125,8 +137,14 @@ mod tests {
         assert!(folder.path().join("config/pgbackup/--global/region").exists());
         assert!(properties.unset(&prod, "region").unwrap());
         assert!(!properties.unset(&prod, "region").unwrap());
-        properties.destroy(&prod).unwrap();
-        properties.destroy(&prod).unwrap();
+        properties.set(&prod, "region", "eu-central-1").unwrap();
+        properties.set(&prod, "encryption", "kept").unwrap();
+        properties.destroy(&prod, &["encryption"]).unwrap();
+        assert_eq!(properties.get(&prod, "region").unwrap(), None);
+        assert_eq!(properties.get(&prod, "encryption").unwrap().as_deref(), Some("kept"));
+        properties.destroy(&prod, &[]).unwrap();
+        properties.destroy(&prod, &[]).unwrap();
+        assert!(!folder.path().join("config/pgbackup/prod").exists());
         assert_eq!(properties.get(&Subject::Global, "region").unwrap().as_deref(), Some("us-east-1"));
     }
 

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use jiff::Timestamp;
-use rustix::fs::Access;
+use rustix::fs::{Access, CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use super::{ObjectInfo, Store, StoreError, Stored, Upload, UploadPlan, check_name};
 use crate::interrupt;
@@ -37,6 +38,17 @@ impl FolderStore {
         format!("file://{}", self.folder.join(name).display())
     }
 
+    fn begin(&self, name: &str, plan: UploadPlan, only_new: bool) -> Result<FolderUpload, StoreError> {
+        let path = self.path(name)?;
+        check_folder(&self.folder)?;
+        let mut upload =
+            FolderUpload::begin(&self.folder, path, plan.head).map_err(|error| self.failure("making", name, error))?;
+        upload.only_new = only_new;
+        // Room for the head, which comes last.
+        upload.append(&vec![0; plan.head]).map_err(|error| self.failure("writing", name, error))?;
+        Ok(upload)
+    }
+
     /// The error of a look at one object.
     fn failure(&self, doing: &str, name: &str, error: io::Error) -> StoreError {
         failure(&self.folder, &format!("{doing} {}", self.url(name)), error)
@@ -58,19 +70,16 @@ impl Store for FolderStore {
     }
 
     fn upload(&self, name: &str, plan: UploadPlan) -> Result<Box<dyn Upload>, StoreError> {
-        let path = self.path(name)?;
-        check_folder(&self.folder)?;
-        let mut upload =
-            FolderUpload::begin(&self.folder, path, plan.head).map_err(|error| self.failure("making", name, error))?;
-        // Room for the head, which comes last.
-        upload.append(&vec![0; plan.head]).map_err(|error| self.failure("writing", name, error))?;
-        Ok(Box::new(upload))
+        if fs::symlink_metadata(self.path(name)?).is_ok() {
+            return Err(StoreError::Taken { what: self.url(name) });
+        }
+        Ok(Box::new(self.begin(name, plan, true)?))
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        let mut upload = self.upload(name, UploadPlan { head: 0, expected: bytes.len() as u64 })?;
+        let mut upload = self.begin(name, UploadPlan { head: 0, expected: bytes.len() as u64 }, false)?;
         upload.write(bytes)?;
-        upload.complete(&[])?;
+        Box::new(upload).complete(&[])?;
         Ok(())
     }
 
@@ -146,6 +155,8 @@ struct FolderUpload {
     file: File,
     head: usize,
     bytes: u64,
+    /// It must not take the place of another one.
+    only_new: bool,
 }
 
 impl FolderUpload {
@@ -154,7 +165,7 @@ impl FolderUpload {
         let hidden =
             folder.join(format!(".{name}.{:08x}.part", getrandom::u32().unwrap_or_else(|_| std::process::id())));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&hidden)?;
-        Ok(Self { folder: folder.to_owned(), path, hidden: Some(hidden), file, head, bytes: 0 })
+        Ok(Self { folder: folder.to_owned(), path, hidden: Some(hidden), file, head, bytes: 0, only_new: true })
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -172,7 +183,7 @@ impl FolderUpload {
             return Err(io::Error::other(format!("the file has {length} bytes instead of {}", self.bytes)));
         }
         if let Some(hidden) = &self.hidden {
-            fs::rename(hidden, &self.path)?;
+            if self.only_new { rename_to_new(hidden, &self.path)? } else { fs::rename(hidden, &self.path)? }
         }
         self.hidden = None;
         sync_folder(&self.folder)
@@ -204,7 +215,10 @@ impl Upload for FolderUpload {
                 self.failure(io::Error::other(format!("a head of {planned} bytes was planned, not {}", head.len())))
             );
         }
-        self.finish(head).map_err(|error| self.failure(error))?;
+        self.finish(head).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => StoreError::Taken { what: format!("file://{}", self.path.display()) },
+            _ => self.failure(error),
+        })?;
         Ok(Stored { bytes: self.bytes, confirmed_by: "written and synced to the disk".to_owned() })
     }
 
@@ -249,6 +263,15 @@ impl Read for FolderReader {
 
 fn modified(facts: &fs::Metadata) -> Option<Timestamp> {
     Timestamp::new(facts.mtime(), i32::try_from(facts.mtime_nsec()).unwrap_or(0)).ok()
+}
+
+/// Renames where nothing has that name. Some network file systems have no such call: looking first is all that is left there.
+fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if fs::symlink_metadata(to).is_err() => fs::rename(from, to),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Err(io::ErrorKind::AlreadyExists.into()),
+        renamed => Ok(renamed?),
+    }
 }
 
 /// A rename is on the disk when its folder is.

@@ -1,10 +1,10 @@
 //! Progress of long work: a bar with rate and time left on a terminal, else a line now and then for the log.
 //!
 //! The handle is cheap to clone and to call from any thread: the loops that move bytes call [`Progress::add`] for every
-//! block. Without a terminal a line appears at each tenth of the work, or after 30 s without one.
+//! block. Without a terminal a line appears at each tenth of the work, or after 30 s without one, also when nothing moves.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -13,6 +13,8 @@ use super::{Ui, human, lock};
 
 /// A log that shows nothing for longer looks like a hung command.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How often that is looked at while nothing moves.
+const LOOK: Duration = Duration::from_secs(1);
 /// Work that is done sooner needs no line at all.
 const SHORT: Duration = Duration::from_secs(5);
 
@@ -54,7 +56,11 @@ impl Progress {
             bar,
             told: Mutex::new(Told { tenths: 0, at: now }),
         };
-        Self { work: Arc::new(work) }
+        let work = Arc::new(work);
+        if work.bar.is_none() {
+            look_from_time_to_time(Arc::downgrade(&work));
+        }
+        Self { work }
     }
 
     /// So many more bytes are done.
@@ -106,6 +112,17 @@ impl Drop for Work {
         }
         drop(lock(&self.told));
     }
+}
+
+/// Where nothing moves (a lock, a slow store, a large index), the log hears of that, too.
+fn look_from_time_to_time(work: Weak<Work>) {
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(LOOK);
+            let Some(work) = work.upgrade() else { return };
+            work.tell(work.done.load(Ordering::Relaxed), Instant::now());
+        }
+    });
 }
 
 /// `Saving prod: 40%, 1.2GiB of 3.0GiB, 85.0MiB/s, 21s left`.

@@ -27,6 +27,18 @@ pub struct Trouble {
     region: Option<String>,
 }
 
+/// The store doesn't know this kind of request, or a header of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotKnown(String);
+
+impl NotKnown {
+    /// Whether that is what an error says.
+    pub fn is(error: &StoreError) -> bool {
+        matches!(error, StoreError::Failed { source, .. } if source.is::<Self>())
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// The store answered with an error.
@@ -267,11 +279,15 @@ impl Trouble {
                         resource: act.resource.clone(),
                     }
                 }
+                // "Only if there is none": of two hosts the second one is told.
+                ("PreconditionFailed", _) | (_, 412) if act.permission == "s3:PutObject" => {
+                    StoreError::Taken { what: act.resource.clone() }
+                }
                 ("PreconditionFailed", _) | (_, 412) => {
                     act.failed(anyhow::anyhow!("another object has replaced it meanwhile; try again"))
                 }
                 ("NotImplemented", _) | (_, 501) => {
-                    act.failed(anyhow::anyhow!("{store} doesn't know this kind of request{}", self.quoted()))
+                    act.failed(NotKnown(format!("{store} doesn't know this kind of request{}", self.quoted())).into())
                 }
                 _ => act.failed(anyhow::anyhow!("{store} answers {}{}", self.named(), self.quoted())),
             },

@@ -27,9 +27,13 @@ use tokio::task::JoinSet;
 use super::LAST_WORD;
 use super::call::{Act, Patience, Progress, Watched};
 use super::client::Client;
+use super::errors::NotKnown;
 use super::parts::Cut;
 use crate::store::features::{Features, Sse};
 use crate::store::{StoreError, Stored, Upload, UploadPlan};
+
+/// `If-None-Match: *`: only where nothing has that name.
+const ANY: &str = "*";
 
 /// How the store confirmed some bytes, the weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -186,6 +190,10 @@ impl S3Upload {
             s3.list_objects_v2().bucket(bucket).prefix(&key).max_keys(1).send()
         }))?;
         match listed {
+            // A sidecar's name begins the same way, but comes behind it in the list.
+            Ok(listed) if listed.contents().iter().any(|object| object.key() == Some(&key)) => {
+                Err(StoreError::Taken { what: self.client.url(&self.name) })
+            }
             Ok(_) => Ok(true),
             Err(StoreError::Denied { .. }) => Ok(false),
             Err(error) => Err(error),
@@ -295,7 +303,7 @@ impl S3Upload {
             place.copy_from_slice(head);
         }
         if self.id.is_none() {
-            return put_bytes(&self.client, &self.name, &Bytes::from(first), true);
+            return put_new(&self.client, &self.name, &Bytes::from(first));
         }
         if let Some(last) = last {
             self.send(self.number, last)?;
@@ -324,20 +332,27 @@ impl S3Upload {
         let parts = parts.build();
         let length = whole.bytes;
         let crc = with_crc.then(|| base64::encode(whole.crc.clone().finalize().to_be_bytes()));
-        let reply = self.client.wait_on(
-            self.client.call(&act, Patience::COMPLETING, None, |s3| {
-                s3.complete_multipart_upload()
-                    .bucket(bucket)
-                    .key(&key)
-                    .upload_id(&id)
-                    .multipart_upload(parts.clone())
-                    .set_checksum_crc32(crc.clone())
-                    .set_checksum_type(with_crc.then_some(ChecksumType::FullObject))
-                    .set_mpu_object_size(with_crc.then(|| i64::try_from(length).unwrap_or(i64::MAX)))
-                    .send()
-            }),
-            || LAST_WORD,
-        )?;
+        let complete = |only_new: bool| {
+            self.client.wait_on(
+                self.client.call(&act, Patience::COMPLETING, None, |s3| {
+                    s3.complete_multipart_upload()
+                        .bucket(bucket)
+                        .key(&key)
+                        .upload_id(&id)
+                        .multipart_upload(parts.clone())
+                        .set_if_none_match(only_new.then(|| ANY.to_owned()))
+                        .set_checksum_crc32(crc.clone())
+                        .set_checksum_type(with_crc.then_some(ChecksumType::FullObject))
+                        .set_mpu_object_size(with_crc.then(|| i64::try_from(length).unwrap_or(i64::MAX)))
+                        .send()
+                }),
+                || LAST_WORD,
+            )
+        };
+        let reply = match complete(true)? {
+            Err(error) if NotKnown::is(&error) => complete(false)?,
+            reply => reply,
+        };
         let proven = match reply {
             Ok(reply) => {
                 // From here on there is no upload to abort, but an object.
@@ -352,6 +367,15 @@ impl S3Upload {
             }
             // An answer got lost, and the second call finds the upload gone because the first has done it. Or not.
             Err(StoreError::NotFound { .. }) => false,
+            // Or the second call finds the first one's object.
+            Err(StoreError::Taken { what }) => {
+                if !self.is_ours(&act, &whole)? {
+                    return Err(StoreError::Taken { what });
+                }
+                // Where it was there before (the same bytes), the parts of this upload are still there as well.
+                self.take_back_parts()?;
+                true
+            }
             Err(error) => return Err(error),
         };
         if !proven {
@@ -362,6 +386,16 @@ impl S3Upload {
         let parts = self.taken.len();
         let proof = self.taken.values().map(|part| part.proof).min().unwrap_or(Proof::Sent);
         Ok(Stored { bytes: length, confirmed_by: format!("{}{over_all}", confirmation(parts, proof)) })
+    }
+
+    /// Whether the object that has our name is the one that we have put together; one that can't be looked at is not.
+    fn is_ours(&self, act: &Act, whole: &Whole) -> Result<bool, StoreError> {
+        let (bucket, key) = (self.client.bucket(), self.client.key(&self.name));
+        let head = self.client.wait_on(
+            self.client.call(act, Patience::INTERACTIVE, None, |s3| s3.head_object().bucket(bucket).key(&key).send()),
+            || LAST_WORD,
+        )?;
+        Ok(head.is_ok_and(|head| super::size(head.content_length()) == whole.bytes && whole.is(head.e_tag())))
     }
 
     /// Looks at an object whose completion the reply didn't prove. A role that may not look is believed, unless the answer
@@ -586,13 +620,37 @@ impl SentPart {
     }
 }
 
-/// Stores a small object at once.
+/// Stores a small object at once, replacing what has that name.
 pub fn put(client: &Client, name: &str, bytes: &[u8]) -> Result<Stored, StoreError> {
-    put_bytes(client, name, &Bytes::copy_from_slice(bytes), false)
+    put_bytes(client, name, &Bytes::copy_from_slice(bytes), false, false)
 }
 
-/// Stores an object in one call; `backup` says whether it is one, or something small beside it.
-fn put_bytes(client: &Client, name: &str, bytes: &Bytes, backup: bool) -> Result<Stored, StoreError> {
+/// Stores a small object whose name nobody else may have, as far as the store has such a condition.
+fn put_new(client: &Client, name: &str, bytes: &Bytes) -> Result<Stored, StoreError> {
+    match put_bytes(client, name, bytes, true, true) {
+        Err(error) if NotKnown::is(&error) => put_bytes(client, name, bytes, true, false),
+        Err(StoreError::Taken { what }) => {
+            // An answer got lost, and the second call finds the first one's object. Or somebody else's.
+            let act = Act::new("looking for", "s3:GetObject", client.url(name));
+            let (bucket, key) = (client.bucket(), client.key(name));
+            let head = client.wait_on(
+                client.call(&act, Patience::INTERACTIVE, None, |s3| s3.head_object().bucket(bucket).key(&key).send()),
+                || LAST_WORD,
+            )?;
+            let ours = hex(&Md5::digest(bytes));
+            match head {
+                Ok(head) if head.e_tag().is_some_and(|etag| unquoted(etag).eq_ignore_ascii_case(&ours)) => {
+                    Ok(Stored { bytes: bytes.len() as u64, confirmed_by: confirmation(1, Proof::Md5) })
+                }
+                _ => Err(StoreError::Taken { what }),
+            }
+        }
+        stored => stored,
+    }
+}
+
+/// Stores an object in one call; `backup` says whether it is one, or something small beside it, `only_new` whether its name must be free.
+fn put_bytes(client: &Client, name: &str, bytes: &Bytes, backup: bool, only_new: bool) -> Result<Stored, StoreError> {
     let act = Act::new("storing", "s3:PutObject", client.url(name));
     let (bucket, key) = (client.bucket(), client.key(name));
     let dialect = client.dialect();
@@ -611,6 +669,7 @@ fn put_bytes(client: &Client, name: &str, bytes: &Bytes, backup: bool) -> Result
                 .set_object_lock_mode(asked.lock.clone())
                 .set_object_lock_retain_until_date(asked.until)
                 .set_tagging(asked.tags.clone())
+                .set_if_none_match(only_new.then(|| ANY.to_owned()))
                 .set_checksum_crc32(dialect.crc.then(|| digests.crc_header()))
                 .set_content_md5(digests.md5_header())
                 .body(ByteStream::from(bytes.clone()))

@@ -1,0 +1,256 @@
+//! `schedule:run`: what cron runs. One of this host after another, each with a line in the log when it begins and when it ends.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::{Args as _, FromArgMatches as _};
+
+use crate::commands::context::Context;
+use crate::commands::schedules::{self, Entry, LastRun};
+use crate::commands::{backup, backups, verify};
+use crate::dokku::properties::Subject;
+use crate::durable::{self, Locked};
+use crate::error::{Failure, Kind};
+use crate::history::{self, Event};
+use crate::interrupt;
+use crate::lock::Owner;
+use crate::schedule::{Name, Planned, Task};
+use crate::service::Service;
+use crate::service::name::ServiceName;
+use crate::settings;
+use crate::text::count;
+use crate::ui::human;
+
+/// How long a scheduled run waits for a restore, or whatever else has its service.
+const PATIENCE: Duration = Duration::from_hours(6);
+/// How often a place among the runs of this host is looked for.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Run a schedule as cron does
+///
+/// Cron calls this at the times that pgbackup:schedule sets. It waits for its turn among the scheduled runs of this host (the
+/// property schedule-concurrency says how many go at once) and for a restore of the service to end.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "<service>|--all <name> [--now]",
+    after_help = "See what cron will see
+
+    dokku pgbackup:schedule:run lollipop backup --now"
+)]
+pub struct Args {
+    /// The service, or with --all the name of the schedule
+    #[arg(value_name = "service")]
+    pub service: String,
+    /// The name of the schedule
+    #[arg(value_name = "name", required_unless_present = "all")]
+    pub name: Option<Name>,
+    /// A schedule that is for every service
+    #[arg(long)]
+    pub all: bool,
+    /// Don't wait for the moment that the jitter has given this service
+    #[arg(long)]
+    pub now: bool,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When there is no such schedule, or the run failed.
+pub fn run(args: &Args, context: &Context) -> Result<()> {
+    let entry = find(args, context)?;
+    if let Err(error) = schedules::rotate_log(context, &entry.subject) {
+        context.ui.warn(format!("The log can't be begun anew: {error:#}"));
+    }
+    let Some(_only) = only_one(context, &entry)? else {
+        return Err(Failure::new(Kind::Busy, format!("{} is still under way from last time", title(&entry)))
+            .hint("This run is left out; make the schedule's times lie further apart")
+            .into());
+    };
+    let began = context.now();
+    let clock = Instant::now();
+    context.ui.header(format!("{} {} begins", human::time(began), title(&entry)));
+    note(
+        context,
+        &entry,
+        LastRun { began, ended: None, exit_code: None, owner: Owner::ourselves("schedule:run").ok() },
+    );
+    let result = wait_and_run(args, context, &entry);
+    let failure = result.err().map(Failure::from_error);
+    let exit_code = failure.as_ref().map_or(0, |failure| failure.kind.exit_code());
+    let ended = context.now();
+    note(context, &entry, LastRun { began, ended: Some(ended), exit_code: Some(exit_code), owner: None });
+    let how = if failure.is_none() { "ended well" } else { "FAILED" };
+    if let Some(failure) = &failure {
+        context.ui.fail(failure);
+    }
+    let line = format!("{} {} {how} after {}", human::time(ended), title(&entry), human::duration(clock.elapsed()));
+    context.ui.header(&line);
+    match failure {
+        None => Ok(()),
+        Some(failure) => Err(Failure::new(failure.kind, format!("{} failed", title(&entry))).into()),
+    }
+}
+
+/// `Schedule nightly of prod (backup)`.
+fn title(entry: &Entry) -> String {
+    format!("Schedule {} of {} ({})", entry.planned.name, entry.whose(), entry.planned.task.as_str())
+}
+
+fn find(args: &Args, context: &Context) -> Result<Entry> {
+    let (subject, name) = match &args.name {
+        Some(name) if !args.all => (Subject::Service(args.service.parse().map_err(usage)?), name.clone()),
+        None if args.all => (Subject::Global, args.service.parse().map_err(Failure::usage)?),
+        _ => return Err(Failure::usage("With --all there is one argument, the name of the schedule").into()),
+    };
+    context.require(&subject)?;
+    let planned = schedules::of(context, &subject)?.into_iter().find(|planned| planned.name == name);
+    let whose = schedules::whose(&subject);
+    let planned = planned.ok_or_else(|| {
+        Failure::failed(format!("{whose} has no schedule {name}"))
+            .hint("See what is scheduled with: dokku pgbackup:schedule")
+    })?;
+    Ok(Entry { subject, planned })
+}
+
+fn usage(error: impl std::error::Error) -> Failure {
+    Failure::usage(error.to_string())
+}
+
+/// A schedule doesn't overtake itself.
+fn only_one(context: &Context, entry: &Entry) -> Result<Option<std::fs::File>> {
+    let folder = context.environment.data_folder().join(entry.subject.to_string());
+    durable::make_folder(&folder, 0o700)?;
+    match durable::lock(&folder.join(format!("schedule-{}.lock", entry.planned.name)), Duration::ZERO)? {
+        Locked::Ours(file) => Ok(Some(file)),
+        Locked::Theirs => Ok(None),
+    }
+}
+
+/// What can't be written down is no reason to go without a backup.
+fn note(context: &Context, entry: &Entry, run: LastRun) {
+    if let Err(error) = schedules::remember(context, &entry.subject, &entry.planned.name, run) {
+        context.ui.warn(format!("That this ran can't be remembered: {error:#}"));
+    }
+}
+
+fn wait_and_run(args: &Args, context: &Context, entry: &Entry) -> Result<()> {
+    let delay = if args.now { 0 } else { entry.planned.delay(&entry.whose()) };
+    if delay > 0 {
+        context.ui.detail(format!("Waiting for its own moment, {} later", human::duration(Duration::from_secs(delay))));
+        sleep(Duration::from_secs(delay))?;
+    }
+    let most = settings::schedule_concurrency(&context.properties())?;
+    let _place = place(context, &context.environment.data_folder().join("--global"), most)?;
+    match &entry.subject {
+        Subject::Service(name) => one(context, name, &entry.planned),
+        Subject::Global => every(context, &entry.planned),
+    }
+}
+
+/// A place among the scheduled runs of this host, until it is dropped.
+fn place(context: &Context, folder: &Path, most: usize) -> Result<std::fs::File> {
+    durable::make_folder(folder, 0o700)?;
+    let mut told = false;
+    loop {
+        for number in 1..=most {
+            if let Locked::Ours(file) = durable::lock(&folder.join(format!("turn-{number}.lock")), Duration::ZERO)? {
+                return Ok(file);
+            }
+        }
+        if !told {
+            let runs = count(most as u64, "other scheduled run");
+            context.ui.detail(format!("Waiting for {runs} of this host to end"));
+            told = true;
+        }
+        sleep(LOOK)?;
+    }
+}
+
+/// Sleeps, but not when asked to stop.
+fn sleep(time: Duration) -> Result<(), interrupt::Interrupted> {
+    let until = Instant::now() + time;
+    loop {
+        interrupt::check()?;
+        match until.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => return Ok(()),
+            left => std::thread::sleep(left.min(Duration::from_millis(100))),
+        }
+    }
+}
+
+fn one(context: &Context, name: &ServiceName, planned: &Planned) -> Result<()> {
+    match planned.task {
+        Task::Backup => {
+            backup::one(context, name, None, PATIENCE).map(drop).inspect_err(|error| refused(context, name, error))
+        }
+        Task::Drill => {
+            let command = verify::Args::augment_args(clap::Command::new("verify").no_binary_name(true));
+            let wait = format!("{}s", PATIENCE.as_secs());
+            let matches = command.try_get_matches_from([name.as_str(), "latest", "--wait", &wait])?;
+            verify::run(&verify::Args::from_arg_matches(&matches)?, context)
+        }
+    }
+}
+
+/// A backup that has waited in vain has not begun, so nothing of it is in the history yet.
+fn refused(context: &Context, name: &ServiceName, error: &anyhow::Error) {
+    let Some(failure) = error.downcast_ref::<Failure>().filter(|failure| failure.kind == Kind::Busy) else { return };
+    let destination = context.settings(name).ok().and_then(|settings| settings.destination);
+    let destination = destination.map(|destination| destination.to_string()).unwrap_or_default();
+    let event = Event::BackupFailed { destination, error: failure.to_string() };
+    if let Err(error) = backups::history(name, context).append(&history::Entry::now(event, None)) {
+        context.ui.warn(format!("The failure can't be written into the history: {error:#}"));
+    }
+}
+
+/// All services that have a destination, one after another; what fails with one is no reason to go without the others.
+fn every(context: &Context, planned: &Planned) -> Result<()> {
+    let mut failed = Vec::new();
+    let mut done: u64 = 0;
+    for name in Service::all(&context.environment.lib_root)? {
+        match context.settings(&name) {
+            Ok(settings) if settings.destination.is_none() => {
+                context.ui.detail(format!("{name} has no destination and is left out"));
+                continue;
+            }
+            _ => {}
+        }
+        match one(context, &name, planned) {
+            Ok(()) => done += 1,
+            Err(error) => {
+                interrupt::check()?;
+                context.ui.fail(&Failure::from_error(error));
+                failed.push(name.to_string());
+            }
+        }
+    }
+    let done = count(done, "service");
+    if failed.is_empty() {
+        context.ui.detail(format!("{done} done"));
+        return Ok(());
+    }
+    Err(Failure::failed(format!("{done} done, but not {}", failed.join(", "))).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::list::tests::world;
+
+    #[test]
+    fn so_many_at_once_and_the_next_one_waits() {
+        let (host, context, said) = world();
+        let folder = host.path().join("turns");
+        let first = place(&context, &folder, 2).unwrap();
+        let _second = place(&context, &folder, 2).unwrap();
+        let (context_of_third, folder_of_third) = (context.clone(), folder.clone());
+        let third = std::thread::spawn(move || place(&context_of_third, &folder_of_third, 2).map(drop));
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(!third.is_finished());
+        drop(first);
+        third.join().unwrap().unwrap();
+        assert_eq!(said.out(), "       Waiting for 2 other scheduled runs of this host to end\n");
+        place(&context, &folder, 2).unwrap();
+    }
+}

@@ -1,0 +1,81 @@
+//! Backups that Dokku's own actions ask for: before a deploy's release and before a service is destroyed.
+
+use insta::assert_snapshot;
+
+use crate::host::{Host, Postgres, Run};
+
+/// What every builder of Dokku does when it has built an image.
+fn build(app: &str) -> Run {
+    Host::get().dokku(&["git:from-image", app, "nginx:1.27"]).run()
+}
+
+#[test]
+fn a_deploy_is_preceded_by_a_backup_or_stopped() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V15);
+    let app = host.app("web");
+    // Nothing is linked, and then nothing is asked for.
+    build(&app.name).succeeds();
+    app.link(&service);
+    build(&app.name).succeeds();
+    assert_eq!(service.bucket().backups(), [""; 0]);
+
+    service.set("backup-on-deploy", "required");
+    build(&app.name).succeeds().says("Releasing");
+    let listed = service.pgbackup("list", &["--format", "json"]).succeeds().json();
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    assert_eq!(listed[0]["label"], format!("before the deploy of {} at 0123456789ab", app.name));
+
+    service.set("destination", "file:///nowhere");
+    let stopped = build(&app.name).exits(1);
+    assert!(!stopped.seen().contains("Releasing"), "{}", stopped.seen());
+    assert_snapshot!(stopped.seen(), @r#"
+    -----> Building web from Dockerfile
+    -----> Backing up prod to file:///nowhere
+     !  The deploy of web is stopped, since prod can't be backed up first: The folder /nowhere does not exist
+     !  Type, as root: install -d -m 0700 -o dokku -g dokku /nowhere (or mount what should be there)
+     !  To deploy without a backup: dokku pgbackup:set prod backup-on-deploy off
+    exit 1
+    "#);
+    service.set("backup-on-deploy", "warn");
+    let warned = build(&app.name).succeeds();
+    warned.says("Releasing").says("IS DEPLOYED WITHOUT A FRESH BACKUP");
+    service.pgbackup("set", &["backup-on-deploy", "maybe"]).exits(2).says("none of off, warn, required");
+}
+
+#[test]
+fn a_service_is_saved_before_it_is_destroyed() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V15);
+    let name = service.name.as_str();
+    service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+    service.set("backup-on-destroy", "on");
+    let destination = service.bucket().url();
+    service.set("destination", "file:///nowhere");
+    let stopped = host.dokku(&["--force", "postgres:destroy", name]).run().exits(1);
+    stopped.says("is not destroyed, since it can't be backed up first").says("backup-on-destroy off");
+    assert_eq!(service.rows("users"), 562);
+
+    service.set("destination", &destination);
+    let destroyed = host.dokku(&["--force", "postgres:destroy", name]).run().succeeds();
+    let seen = destroyed.out();
+    let key = service.bucket().backups().pop().unwrap();
+    // What it tells is typed, and the rows are there again.
+    let told: Vec<Vec<String>> = seen
+        .lines()
+        .map(str::trim)
+        .filter_map(|line| line.strip_prefix("dokku "))
+        .map(|line| line.split(' ').map(str::to_owned).collect())
+        .collect();
+    assert_eq!(told.last().unwrap().last().unwrap(), &key, "{seen}");
+    for mut words in told {
+        if words[0] == "pgbackup:restore" {
+            words.push("--force".to_owned());
+            // The keys of postgres:backup-auth went with the service.
+            service.authorize(crate::host::Key::Full);
+        }
+        host.dokku(&words.iter().map(String::as_str).collect::<Vec<_>>()).run().succeeds();
+    }
+    let count = host.dokku(&["pgbackup:query", name, "SELECT count(*) FROM users"]).run().succeeds();
+    count.says("562");
+}

@@ -1,0 +1,227 @@
+//! Schedules: what Dokku's crontab gets, what a real cron makes of it, and what is refused before it could spoil anybody's lines.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Child;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use insta::assert_snapshot;
+
+use crate::host::{Host, Postgres, Service};
+
+/// The lines of the user dokku's crontab that name this service.
+fn lines_of(service: &Service) -> Vec<String> {
+    let crontab = fs::read_to_string(Host::get().lib_root.join("crontab")).unwrap_or_default();
+    let own = format!(" {} ", service.name);
+    crontab.lines().filter(|line| line.contains(&own)).map(str::to_owned).collect()
+}
+
+/// The suite runs in any time zone.
+fn without_the_hosts_zone(text: &str) -> String {
+    let local = regex_lite::Regex::new(r"\d{4}-\d\d-\d\d \d\d:\d\d \S+ \(").unwrap();
+    let zone = regex_lite::Regex::new(r"Time zone: +[^,]+,").unwrap();
+    zone.replace_all(&local.replace_all(text, "<local> ("), "Time zone: <zone>,").into_owned()
+}
+
+#[test]
+fn schedules_are_lines_of_dokkus_crontab() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V15);
+    let name = service.name.as_str();
+
+    let set = service.pgbackup("schedule", &["30  3 * * *"]).succeeds();
+    assert_snapshot!(without_the_hosts_zone(&set.seen()).replace(host.root.to_str().unwrap(), "<root>"), @r#"
+    =====> Schedule backup of prod: a backup at 30 3 * * *
+           Next runs: <local> (<time>)
+                      <local> (<time>)
+                      <local> (<time>)
+           Time zone: <zone>, that of this host
+           Log:  <root>/log/pgbackup-prod.log
+    exit 0
+    "#);
+    service.pgbackup("schedule", &["0 5 * * SUN", "--drill", "--name", "weekly", "--jitter", "10m"]).succeeds();
+    // Five words are one schedule: ssh takes quotes away.
+    service.pgbackup("schedule", &["15", "*/6", "*", "*", "*", "--name", "often"]).succeeds();
+    let log = host.root.join(format!("log/pgbackup-{name}.log"));
+    let log = log.display();
+    let mut lines = lines_of(&service);
+    lines.sort();
+    assert_eq!(
+        lines,
+        [
+            format!("0 5 * * sun dokku pgbackup:schedule:run {name} weekly &>> {log}"),
+            format!("15 */6 * * * dokku pgbackup:schedule:run {name} often &>> {log}"),
+            format!("30 3 * * * dokku pgbackup:schedule:run {name} backup &>> {log}"),
+        ]
+    );
+    let listed = host.dokku(&["cron:list", "--global"]).run().succeeds().out();
+    assert_eq!(listed.matches(name).count(), 3, "{listed}");
+
+    // The same name again is a change.
+    service.pgbackup("schedule", &["@daily"]).succeeds().says("In place of the backup at 30 3 * * *");
+    assert_eq!(lines_of(&service).len(), 3);
+    let shown = service.pgbackup("schedule", &[]).succeeds();
+    let shown: Vec<String> = shown.seen().lines().filter(|line| line.starts_with("prod ")).map(str::to_owned).collect();
+    assert_eq!(shown.len(), 3, "{shown:?}");
+    let json = service.pgbackup("schedule", &["--format", "json"]).succeeds().json();
+    let rows = json.as_array().unwrap();
+    let own: Vec<_> = rows.iter().filter(|row| row["service"] == name).collect();
+    assert_eq!(own.len(), 3);
+    assert_eq!(own[2]["name"], "weekly");
+    assert_eq!(own[2]["task"], "drill");
+    assert_eq!(own[2]["jitter_seconds"], 600);
+    assert_eq!(own[2]["in_crontab"], true);
+    assert_eq!(own[2]["next"].as_array().unwrap().len(), 3);
+
+    // What is refused changes nothing.
+    for (words, reason) in [
+        (&["\u{201c}0 3 * * *\u{201d}"][..], "typographic quote"),
+        (&["0 3 * *"], "4 fields instead of five"),
+        (&["0 3 * * *;reboot"], "a semicolon"),
+        (&["0 3 * * *\n* * * * *"], "a line break"),
+        (&["0", "3", "bin", "dev", "etc"], "Put quotes around it"),
+        (&["0 3 * * *", "--name", "a;b"], "not a valid name"),
+    ] {
+        service.pgbackup("schedule", words).exits(2).says(reason);
+    }
+    host.dokku(&["pgbackup:schedule", "0 3 * * *"])
+        .run()
+        .exits(2)
+        .says("For all services: dokku pgbackup:schedule --all");
+    assert_eq!(lines_of(&service).len(), 3);
+
+    // Spoiled by hand: its own lines are gone, those of others are not.
+    let other = host.service("other", Postgres::V15);
+    other.pgbackup("schedule", &["@weekly"]).succeeds();
+    let file = host.lib_root.join("config/pgbackup").join(&other.name).join("schedules");
+    let good = fs::read_to_string(&file).unwrap();
+    fs::write(&file, good.replace("@weekly", "* * * * *;x\\n\\n")).unwrap();
+    service.pgbackup("schedule", &["@daily"]).succeeds();
+    assert_eq!((lines_of(&service).len(), lines_of(&other).len()), (3, 0));
+    other.pgbackup("schedule", &[]).says("can't be read");
+    other.pgbackup("unschedule", &["--every"]).succeeds();
+
+    // And out again.
+    service.pgbackup("unschedule", &[]).exits(2).says("several schedules: backup, often, weekly");
+    service.pgbackup("unschedule", &["--name", "never"]).exits(1).says("has no schedule never");
+    service.pgbackup("unschedule", &["--name", "often"]).succeeds();
+    assert_eq!(lines_of(&service).len(), 2);
+    let exported = service.pgbackup("schedule:export", &["--systemd"]).succeeds().out();
+    assert!(
+        exported.contains("OnCalendar=*-*-* 00:00:00\n") && exported.contains("OnCalendar=Sun *-*-* 05:00:00\n"),
+        "{exported}"
+    );
+    let exported = service.pgbackup("schedule:export", &[]).succeeds().out();
+    assert!(exported.contains(&format!("@daily dokku dokku pgbackup:schedule:run {name} backup >> ")), "{exported}");
+
+    // What ran is known, and that it ran for nothing as well; the schedule goes with its service, the history stays.
+    let run = service.pgbackup("schedule:run", &["backup", "--now"]).succeeds();
+    run.says("ended well after");
+    service.set("destination", "file:///nowhere");
+    service.pgbackup("schedule:run", &["backup", "--now"]).exits(1).says("FAILED after");
+    let json = service.pgbackup("schedule", &["--format", "json"]).succeeds().json();
+    let row =
+        json.as_array().unwrap().iter().find(|row| row["service"] == name && row["name"] == "backup").unwrap().clone();
+    assert_eq!(row["last"]["exit_code"], 1);
+    let history = service.pgbackup("history", &["--format", "json"]).succeeds().json();
+    assert_eq!(history[0]["result"], "FAILED");
+    assert_eq!(history[1]["result"], "good");
+    host.dokku(&["--force", "postgres:destroy", name]).run().succeeds();
+    assert_eq!(lines_of(&service), [""; 0]);
+    assert!(!host.lib_root.join("config/pgbackup").join(name).exists());
+    assert_eq!(host.dokku(&["pgbackup:history", name, "--format", "json"]).run().succeeds().json(), history);
+}
+
+#[test]
+fn takes_over_what_dokku_postgres_has_scheduled() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V15);
+    let name = service.name.as_str();
+    service.pgbackup("set", &["destination"]).succeeds();
+    service.pgbackup("schedule:adopt", &[]).exits(1).says("dokku-postgres has no schedule for");
+    host.dokku(&["postgres:backup-schedule", name, "0 4 * * *", "old-bucket/folder", "--use-iam"]).run().succeeds();
+
+    // One that can't be removed is not joined by a second one.
+    let subcommand = host.lib_root.join("plugins/enabled/postgres/subcommands/backup-unschedule");
+    let link = fs::read_link(&subcommand).unwrap();
+    fs::remove_file(&subcommand).unwrap();
+    fs::write(&subcommand, "#!/bin/sh\necho ' !     sudo: a password is required' >&2\nexit 1\n").unwrap();
+    fs::set_permissions(&subcommand, fs::Permissions::from_mode(0o755)).unwrap();
+    let refused = service.pgbackup("schedule:adopt", &[]);
+    fs::remove_file(&subcommand).unwrap();
+    std::os::unix::fs::symlink(link, &subcommand).unwrap();
+    refused.exits(1).says("two would run at once").says("a password is required");
+    assert_eq!(lines_of(&service), [""; 0]);
+
+    let adopted = service.pgbackup("schedule:adopt", &[]).succeeds();
+    adopted.says("Set destination to s3://old-bucket/folder");
+    host.dokku(&["postgres:backup-schedule-cat", name]).run().exits(1);
+    assert!(!Path::new("/etc/cron.d").join(format!("dokku-postgres-{name}")).exists());
+    assert!(lines_of(&service)[0].starts_with(&format!("0 4 * * * dokku pgbackup:schedule:run {name} backup ")));
+    let property =
+        |property: &str| fs::read_to_string(host.lib_root.join("config/pgbackup").join(name).join(property)).unwrap();
+    assert_eq!((property("destination").as_str(), property("auth").as_str()), ("s3://old-bucket/folder", "iam"));
+}
+
+/// A cron daemon with nothing but this crontab of the user dokku, in a mount namespace of its own: Debian's cron knows one place only.
+struct Cron(Child);
+
+impl Cron {
+    fn start(host: &'static Host, crontab: &str) -> Self {
+        let folder = tempfile::tempdir_in(&host.root).unwrap().keep();
+        let spool = folder.join("spool/crontabs");
+        fs::create_dir_all(&spool).unwrap();
+        fs::create_dir(folder.join("cron.d")).unwrap();
+        for file in ["crontab", "pid"] {
+            fs::write(folder.join(file), "").unwrap();
+        }
+        let table = spool.join("dokku");
+        fs::write(&table, crontab).unwrap();
+        fs::set_permissions(&table, fs::Permissions::from_mode(0o600)).unwrap();
+        let script = format!(
+            "set -e; cd '{}'; chown dokku spool/crontabs/dokku; touch /etc/crontab /run/crond.pid
+             mount --bind spool /var/spool/cron; mount --bind cron.d /etc/cron.d
+             mount --bind crontab /etc/crontab; mount --bind pid /run/crond.pid
+             exec /usr/sbin/cron -f",
+            folder.display()
+        );
+        Self(host.call("unshare", &["--mount", "sh", "-c", &script]).spawn())
+    }
+}
+
+impl Drop for Cron {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_real_cron_takes_the_backup() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V15);
+    service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+    service.pgbackup("schedule", &["* * * * *"]).succeeds();
+    let lines = lines_of(&service);
+    assert_eq!(lines.len(), 1);
+    // As Dokku writes it, but for this sandbox's `dokku` on the path.
+    let path = format!("{}/bin:/usr/local/bin:/usr/bin:/bin", host.root.display());
+    let cron = Cron::start(host, &format!("PATH={path}\nSHELL=/bin/bash\n\n{}\n", lines[0]));
+    let log = host.root.join(format!("log/pgbackup-{}.log", service.name));
+    let began = Instant::now();
+    loop {
+        let said = fs::read_to_string(&log).unwrap_or_default();
+        if said.contains("ended well after") {
+            let lines: Vec<&str> = said.lines().collect();
+            assert!(lines[0].starts_with("=====> 20") && lines[0].ends_with(" begins"), "{said}");
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(90), "no run yet:\n{said}");
+        sleep(Duration::from_millis(200));
+    }
+    drop(cron);
+    assert!(!service.bucket().backups().is_empty());
+    service.pgbackup("unschedule", &[]).succeeds();
+}
