@@ -470,9 +470,9 @@ fn status_shows_services_without_any_backup_too() {
     assert!(host.run("notify:test", &["prod"]).err.starts_with(" !     Nobody is told of events of prod\n"));
     assert_snapshot!(host.run("status", &[]).seen(), @r"
     =====> 2 services: all to look at
-    service  state           age  last-backup  size  trend  rows  failed  drill  now
-    prod     NEVER             -  -               -  -         -       0  -      -
-    testapp  NO-DESTINATION    -  -               -  -         -       0  -      -
+    service  state           age  last-backup  size  trend  rows  failed  drill  next-run  now
+    prod     NEVER             -  -               -  -         -       0  -      -         -
+    testapp  NO-DESTINATION    -  -               -  -         -       0  -      -         -
      !     prod: there is no backup made on this host
      !     testapp: no destination is set: it is not backed up
      !     testapp: there is no backup made on this host

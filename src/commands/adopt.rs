@@ -217,11 +217,10 @@ fn remarks(found: &Arrangement, settings: &Settings, name: &ServiceName) -> Vec<
             "The schedule of dokku-postgres names no role and has no keys: the keys of the host are used".to_owned(),
         );
     }
-    if found.encryption.is_some() {
-        remarks.push(
-            "dokku-postgres encrypts its backups, pgbackup does not yet: whoever reads the bucket can read its backups"
-                .to_owned(),
-        );
+    if let Some(Encryption::PublicKey(id)) = &found.encryption {
+        remarks.push(format!(
+            "dokku-postgres fetches the public key {id} from a key server; pgbackup asks for it once: dokku pgbackup:encryption {name} --public-key FILE"
+        ));
     }
     if let Some(scheduled) = &found.scheduled {
         remarks.push(format!("The schedule stays with dokku-postgres: at {} it backs up as before", scheduled.cron));

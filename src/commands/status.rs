@@ -10,10 +10,13 @@ use serde::Serialize;
 use crate::commands::backups;
 use crate::commands::context::Context;
 use crate::commands::metrics;
+use crate::commands::schedules;
 use crate::commands::upload;
+use crate::dokku::properties::Subject;
 use crate::error::Failure;
 use crate::health::{Health, Problem, Wanted};
 use crate::history::History;
+use crate::holds::Holds;
 use crate::journal::Journal;
 use crate::lock::{Lock, Owner};
 use crate::service::Service;
@@ -85,6 +88,10 @@ pub struct Status {
     pub health: Health,
     /// Which run has it now.
     pub running: Option<Running>,
+    /// When the next scheduled backup or drill is due.
+    pub next_run: Option<Timestamp>,
+    /// Since when nothing of it is deleted (`pgbackup:hold`).
+    pub held_since: Option<Timestamp>,
     /// What is wrong.
     pub problems: Vec<Problem>,
 }
@@ -155,6 +162,9 @@ pub fn of(context: &Context, name: &ServiceName, max_age: Duration, remote: bool
         problems.push(Problem::new("no-destination", "no destination is set: it is not backed up"));
     }
     problems.extend(health.problems(&wanted, now));
+    let scheduled = Scheduled::of(context, name, now);
+    problems.extend(scheduled.missed);
+    let held_since = Holds::read(&folder)?.service.map(|hold| hold.since);
     let running = Lock::owner(&context.environment.data_folder(), name);
     if running.is_none() {
         problems.extend(interrupted(context, name));
@@ -169,8 +179,36 @@ pub fn of(context: &Context, name: &ServiceName, max_age: Duration, remote: bool
         destination: settings.destination.map(|destination| destination.to_string()),
         health,
         running,
+        next_run: scheduled.next,
+        held_since,
         problems,
     })
+}
+
+/// What the schedules say of a service.
+struct Scheduled {
+    next: Option<Timestamp>,
+    missed: Vec<Problem>,
+}
+
+impl Scheduled {
+    fn of(context: &Context, name: &ServiceName, now: Timestamp) -> Self {
+        let zone = context.environment.time_zone();
+        let ours = |entry: &schedules::Entry| match &entry.subject {
+            Subject::Global => true,
+            Subject::Service(service) => service == name,
+        };
+        // Schedules that can't be read are the doctor's affair.
+        let all = schedules::all(context, |_| {});
+        let next = all.iter().filter(|entry| ours(entry)).filter_map(|entry| entry.planned.cron.next(&zone, now)).min();
+        let missed = schedules::missed(context).into_iter().filter(|missed| ours(&missed.entry)).map(|missed| {
+            let (planned, due) = (&missed.entry.planned, human::time(missed.due));
+            let message =
+                format!("the scheduled {} {} was due {due} and did not run", planned.task.as_str(), planned.name);
+            Problem::new("missed", message)
+        });
+        Self { next, missed: missed.collect() }
+    }
 }
 
 /// What an earlier run has left; the next one puts it right.
@@ -247,6 +285,7 @@ fn overview(context: &Context, all: &[Status]) -> Result<()> {
         Column::right("rows"),
         Column::right("failed"),
         Column::left("drill"),
+        Column::left("next-run"),
         Column::left("now"),
     ]);
     for one in all {
@@ -261,6 +300,7 @@ fn overview(context: &Context, all: &[Status]) -> Result<()> {
             last.map(|last| last.rows.to_string()).unwrap_or_default(),
             one.health.failures_since.to_string(),
             drill(one, now),
+            one.next_run.map(human::time).unwrap_or_default(),
             one.running.as_ref().map(|running| running.doing.clone()).unwrap_or_default(),
         ]);
     }
@@ -306,6 +346,12 @@ fn page(context: &Context, one: &Status) -> Result<()> {
     }
     if let Some(until) = one.health.rollback_until {
         facts.push(("Rollback", format!("possible until {} at least", human::time(until))));
+    }
+    if let Some(next) = one.next_run {
+        facts.push(("Next run", human::time(next)));
+    }
+    if let Some(since) = one.held_since {
+        facts.push(("Held", format!("nothing is deleted since {}", human::time(since))));
     }
     if let Some(running) = &one.running {
         let since = human::time(running.since);
