@@ -19,6 +19,7 @@ mod install;
 mod layers;
 mod prune;
 mod restore;
+mod roles;
 mod schedule;
 mod store;
 mod told;

@@ -19,9 +19,10 @@ use crate::interrupt::Awaited;
 use crate::manifest::Manifest;
 use crate::service::Service;
 use crate::service::name::ServiceName;
-use crate::store::Store;
+use crate::store::key::BackupKey;
 use crate::store::link::{InvalidLink, Link};
 use crate::store::s3::open_link;
+use crate::store::{Store, StoreError};
 use crate::ui::Progress;
 
 /// What every gzip stream begins with.
@@ -178,7 +179,9 @@ impl Source {
         let label = format!("Reading {name}");
         Ok(match self {
             Self::Stored { store, backup } => {
-                let reader = store.open(&backup.key.to_string())?;
+                let reader = store
+                    .open(&backup.key.to_string())
+                    .map_err(|error| ways_out(error, &store.describe(), &backup.key))?;
                 let progress = context.ui.progress(&label, backup.bytes);
                 Fetched {
                     reader: Box::new(Metered { reader, progress }),
@@ -253,6 +256,21 @@ pub fn likely_databases(context: &Context, service: &ServiceName) -> Vec<String>
         Ok(service) => vec![service.database],
         Err(_) => vec![service.as_str().replace('-', "_"), service.to_string()],
     }
+}
+
+/// What to do where the keys may not read: good practice, which must not stand in the way on the worst day.
+fn ways_out(error: StoreError, destination: &str, key: &BackupKey) -> anyhow::Error {
+    if !matches!(error, StoreError::Denied { .. }) {
+        return error.into();
+    }
+    let service = key.service();
+    let object = format!("{destination}/{key}");
+    Failure::from_error(error.into())
+        .hint(format!("That policy is printed by: dokku pgbackup:iam-policy {service} --role restore"))
+        .hint(format!("Or from a machine that may read: aws s3 cp {object} - | ssh dokku@HOST pgbackup:restore {service} - --force"))
+        .hint(format!("Or by a link made there (aws s3 presign {object}): dokku pgbackup:restore {service} \"https://…\""))
+        .hint(format!("Or from a file of this host: dokku pgbackup:restore {service} --file PATH"))
+        .into()
 }
 
 /// A reader that tells how much it has read.
