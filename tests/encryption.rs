@@ -100,7 +100,6 @@ fn gpg_and_we_read_each_other() {
         &["--compress-algo", "zip", "--armor"],
         &["--compress-algo", "bzip2"],
         &["--s2k-digest-algo", "SHA512", "--s2k-mode", "1"],
-        &["--chunk-size", "6"],
     ] {
         let object = gpg.symmetric(PASSPHRASE, more, &archive);
         assert!(opened(&object, &passphrase(PASSPHRASE)).unwrap() == archive, "{more:?}");
@@ -273,7 +272,7 @@ fn a_passphrase_of_dokku_postgres_is_used_by_itself() {
     flipped[end - 30] ^= 1;
     let plain = gpg.decrypt(PASSPHRASE, &object);
     for (bytes, why) in [
-        (&flipped[..], "damaged or cut off"),
+        (&flipped[..], "damaged"),
         (&object[..end - 1], "can't be"),
         (&object[..end / 2], "can't be"),
         (&plain[..], "is to be encrypted, and is not"),
@@ -373,7 +372,10 @@ fn a_public_key_encrypts_and_its_private_key_decrypts() {
 
     // What gpg has encrypted as dokku-postgres lets it, for a locked key.
     let theirs = format!("postgres-{name}-2023-04-03-11-00-04.tgz.gpg");
-    let archive = service.bucket().get(&plain);
+    fs::write(folder.path().join("plain.tgz"), service.bucket().get(&plain)).unwrap();
+    let tar = |words: &[&str]| Host::get().call("tar", words).folder(folder.path()).run().succeeds();
+    tar(&["-xzf", "plain.tgz", "backup/export"]);
+    let archive = tar(&["-czf", "-", "backup/export"]).bytes;
     replace(&service, folder.path(), &theirs, &gpg.encrypt("locked@example.com", &[], &archive));
     service.pgbackup("verify", &[&theirs, "--private-key", &wrong]).exits(1).says("locked with a passphrase");
     service

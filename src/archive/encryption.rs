@@ -28,8 +28,8 @@ pub enum EncryptionError {
     /// A passphrase opens it, and none is known.
     #[error("it is encrypted with a passphrase, and none is set")]
     NoPassphrase,
-    /// Of a passphrase alone nobody can say whether it is wrong: what comes out is noise then.
-    #[error("the passphrase is wrong, or what it opens is no .tgz")]
+    /// Of a passphrase alone nobody can say whether it is wrong: what comes out is noise then, as it is where a short message was damaged.
+    #[error("the passphrase is wrong, or what it opens is damaged or no .tgz")]
     WrongPassphrase,
     /// A private key opens it, and none was given.
     #[error("it is encrypted for the key {recipients}, and that private key was not given")]
