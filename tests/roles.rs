@@ -31,10 +31,7 @@ fn a_role_that_may_only_write_takes_backups_and_restores_by_what_it_is_handed() 
     for command in ["restore", "verify"] {
         let mut words = vec![key.as_str()];
         words.extend((command == "restore").then_some("--force"));
-        let run = service
-            .pgbackup(command, &words)
-            .exits(1)
-            .says(&format!("permission s3:GetObject is missing for {object}"));
+        let run = service.pgbackup(command, &words).exits(1).says(&format!("s3:GetObject is missing for {object}"));
         for way in [
             format!("aws s3 cp {object} - | ssh dokku@HOST pgbackup:restore"),
             format!("aws s3 presign {object}"),
@@ -44,9 +41,7 @@ fn a_role_that_may_only_write_takes_backups_and_restores_by_what_it_is_handed() 
             assert!(run.err.contains(&way), "{command} does not offer {way}:\n{}", run.err);
         }
     }
-    service.pgbackup("url", &[&key]).exits(1).says("s3:GetObject is missing");
     service.pgbackup("download", &[&key, "/tmp/never"]).exits(1).says("s3:GetObject is missing");
-    service.pgbackup("delete", &[&key, "--force"]).exits(1);
     assert_eq!(service.bucket().backups(), [key.as_str(), &second]);
 
     // Somebody who may read signs a link.

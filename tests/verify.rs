@@ -209,7 +209,7 @@ fn an_isolated_drill_is_the_same_image_and_reaches_nothing() {
     -----> Comparing with what was saved
            Table  Expected  Found
            public.users  562  562  equal
-           1 table, 562 rows, 4 values compared: all equal
+           1 table, 562 rows, 12 values compared: all equal
     =====> postgres-prod-<second>.tgz restores to what was saved (<duration>)
     exit 0
     ");

@@ -27,8 +27,10 @@ fn a_store_that_refuses_checksum_headers_is_served_without_or_named() {
     for provider in [Provider::Auto, Provider::R2, Provider::B2, Provider::Gcs, Provider::Ceph] {
         let store = s3(S3Settings { provider, ..server.settings() });
         upload(&store, NAME, &bytes(LARGE), HEAD, LARGE as u64).unwrap();
+        store.delete(NAME).unwrap();
         upload(&store, NAME, &bytes(1_000), HEAD, 0).unwrap();
         assert_eq!(read(&store, NAME).len(), 1_000);
+        store.delete(NAME).unwrap();
     }
     // Whoever has set it otherwise is told which setting it is.
     let store = s3(S3Settings { checksums: Some(true), ..server.settings() });
@@ -70,6 +72,7 @@ fn r2_gets_two_equal_parts_at_a_time() {
         part.header("content-length").unwrap().parse::<usize>().unwrap()
     };
     assert_eq!((1..=7).map(size).collect::<Vec<_>>(), [PART, PART, PART, PART, PART, PART, 5]);
+    store.delete(NAME).unwrap();
     // Parts that are larger because much is expected are so from the first one on.
     let plan = UploadPlan { head: HEAD, expected: 100 << 30 };
     let mut large = store.upload(NAME, plan).unwrap();
@@ -84,6 +87,7 @@ fn r2_gets_two_equal_parts_at_a_time() {
         .collect();
     assert_eq!(sizes.iter().filter(|size| **size == (21 * MIB).to_string()).count(), 2, "{sizes:?}");
     assert!(read(&store, NAME) == all);
+    store.delete(NAME).unwrap();
     // Others get three at once.
     upload(&s3(server.settings()), NAME, &bytes(6 * PART), HEAD, PART as u64 + 1).unwrap();
     assert_eq!(server.most_parts_at_once(), 3);
@@ -96,6 +100,7 @@ fn a_store_never_gets_more_parts_than_it_takes() {
     let few = S3Settings { max_parts: Some(4), ..server.settings() };
     // Far more than expected: the last part is larger, and carries it.
     upload(&s3(few.clone()), NAME, &bytes(4 * PART + 17), HEAD, 0).unwrap();
+    s3(few.clone()).delete(NAME).unwrap();
     let error = upload(&s3(few), NAME, &bytes(6 * PART), HEAD, 0).unwrap_err().to_string();
     assert!(error.contains("needs more than the 4 parts that the store takes"), "{error}");
     assert_eq!(server.leftovers(), Vec::<String>::new());

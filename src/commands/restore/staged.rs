@@ -155,7 +155,8 @@ pub fn load<'a>(
     // In this order: the database goes before the roles that own what is in it.
     let Loaded { toc, contents, mut roles, database, mut marker, of_text } = unpacked.value;
     let (of_text, rows_of_text) = of_text.map_or((None, None), |of_text| (of_text.description, Some(of_text.rows)));
-    if let Some(inside) = inside.as_ref().filter(|_| brief) {
+    // Whose it is stands in the archive alone where nothing, or only what is brief, lies beside it.
+    if let Some(inside) = inside.as_ref().filter(|_| brief || beside.is_none()) {
         roles.add(&inside.database.roles)?;
         roles.add(std::slice::from_ref(&inside.database.owner))?;
         staging::give_to(&mut session::connect_beside(service)?, database.name(), &inside.database.owner)?;
