@@ -114,7 +114,11 @@ fn what_dokku_postgres_has_set_up_is_taken_over() {
     // Nothing happens to those who aren't asked.
     service.pgbackup("adopt", &[]).exits(1).says("no terminal to ask for a confirmation");
     assert_eq!(destination(), "");
-    let adopted = service.pgbackup("adopt", &["--force"]).succeeds();
+    let theirs = || host.dokku(&["postgres:backup-schedule-cat", &service.name]).run().code;
+    let line = format!("30 14 * * * dokku pgbackup:schedule:run {} backup", service.name);
+    let crontab = || host.call("crontab", &["-l"]).run().out();
+    let in_crontab = || crontab().lines().filter(|line| line.contains(&service.name)).count();
+    let adopted = service.pgbackup("adopt", &["--force", "--no-schedule"]).succeeds();
     let (done, checked) =
         adopted.seen().split_once("=====> Checking").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     assert_snapshot!(done, @r"
@@ -127,12 +131,21 @@ fn what_dokku_postgres_has_set_up_is_taken_over() {
     =====> Setting destination to s3://sportfin-prod-database-backups/prod
     ");
     assert!(!checked.contains("FAIL"), "{checked}");
+    assert_eq!((theirs(), in_crontab()), (0, 0), "the schedule stays where it is");
+
+    // One of the two runs, never both.
+    let adopted = service.pgbackup("adopt", &["--force"]).succeeds();
+    assert!(!adopted.out().contains("FAIL"), "{}", adopted.out());
+    assert_eq!((theirs(), in_crontab()), (1, 1));
+    assert!(crontab().contains(&line), "{}", crontab());
     assert_eq!(destination(), service.bucket().url());
     assert_eq!(service.pgbackup("list", &["--format", "json"]).succeeds().json()[0]["key"], key.as_str());
     service.pgbackup("verify", &["latest"]).succeeds();
 
     // Once is enough, and nobody's own choice is changed.
     service.pgbackup("adopt", &[]).succeeds().says("Nothing: all of it is taken over");
+    assert_eq!((theirs(), in_crontab()), (1, 1));
+    host.dokku(&["postgres:backup-schedule", &service.name, "30 14 * * *", &bucket]).run().succeeds();
     service.set("destination", "s3://another-bucket");
     let ambiguous = service.pgbackup("adopt", &["--force"]).exits(1);
     assert_snapshot!(ambiguous.seen(), @r"
@@ -147,6 +160,9 @@ fn what_dokku_postgres_has_set_up_is_taken_over() {
     exit 1
     ");
     assert_eq!(destination(), "s3://another-bucket");
+    assert_eq!((theirs(), in_crontab()), (0, 1));
+    service.pgbackup("doctor", &[]).says("dokku-postgres backs up at 30 14 * * * into");
+    service.pgbackup("unschedule", &["--every"]).succeeds();
     host.dokku(&["postgres:backup-unschedule", &service.name]).run().succeeds();
 }
 

@@ -1,13 +1,13 @@
 //! `adopt`: takes over what dokku-postgres has set up for a service, and changes nothing that it doesn't understand.
 //!
-//! Keys stay where they are: they are used from there. The bucket of the schedule becomes the destination. The schedule
-//! itself stays with dokku-postgres, so that no two ever run.
+//! Keys stay where they are: they are used from there. The bucket of the schedule becomes the destination. The
+//! schedule is taken over last, when all else is in place: it is removed there before it is set here, so that no two ever run.
 
 use anyhow::Result;
 
 use crate::commands::arguments::Confirmation;
 use crate::commands::context::Context;
-use crate::commands::doctor;
+use crate::commands::{doctor, schedule_adopt};
 use crate::dokku::properties::Subject;
 use crate::error::Failure;
 use crate::service::Service;
@@ -20,19 +20,23 @@ use crate::ui::{Column, Table};
 /// Take over what dokku-postgres has set up
 ///
 /// Reads its schedule with the bucket and the role of the host; the keys of postgres:backup-auth; its encryption. Shows what it
-/// has found and what it will set; asks for the service's name; sets it; and ends with pgbackup:doctor. The backups that are
+/// has found and what it will set; asks for the service's name; sets it and takes over the schedule; and ends with pgbackup:doctor. The backups that are
 /// there already are listed and restored as before. What is ambiguous is not touched: it is said what to type. A second time
 /// there is nothing left to do.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "<service>|--all [--force]",
+    override_usage = "<service>|--all [--no-schedule] [--force]",
     after_help = "Take over lollipop
 
     dokku pgbackup:adopt lollipop
 
 Take over all services without being asked
 
-    dokku pgbackup:adopt --all --force"
+    dokku pgbackup:adopt --all --force
+
+Leave the schedule with dokku-postgres for now
+
+    dokku pgbackup:adopt lollipop --no-schedule"
 )]
 pub struct Args {
     /// The service to take over
@@ -41,6 +45,9 @@ pub struct Args {
     /// Take over every service
     #[arg(long)]
     pub all: bool,
+    /// Leave the schedule with dokku-postgres
+    #[arg(long)]
+    pub no_schedule: bool,
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub confirmation: Confirmation,
@@ -52,12 +59,12 @@ pub struct Args {
 /// When something is ambiguous or fails: what was set by then is taken back. Or when the doctor finds something afterwards.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     if let Some(name) = &args.service {
-        one(context, name)?;
+        one(args, context, name)?;
         return doctor::run(&doctor::Args { service: Some(name.clone()), all: false, output: <_>::default() }, context);
     }
     let mut failed = Vec::new();
     for name in Service::all(&context.environment.lib_root)? {
-        if let Err(error) = one(context, &name) {
+        if let Err(error) = one(args, context, &name) {
             crate::interrupt::check()?;
             context.ui.fail(&Failure::from_error(error));
             failed.push(name.to_string());
@@ -70,13 +77,13 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     Err(Failure::failed(format!("Not taken over: {}", failed.join(", "))).into())
 }
 
-fn one(context: &Context, name: &ServiceName) -> Result<()> {
+fn one(args: &Args, context: &Context, name: &ServiceName) -> Result<()> {
     let environment = &context.environment;
     let service = Service::find(&environment.lib_root, name)?;
     let found = Arrangement::of(&service, &environment.lib_root, &environment.plugin_enabled_path)?;
     let settings = context.settings(name)?;
     show(context, name, &found);
-    let steps = plan(&found, &settings, name)?;
+    let steps = plan(&found, &settings, name, args.no_schedule)?;
     context.ui.step(format!("What will be done for {name}"));
     for warning in remarks(&found, &settings, name) {
         context.ui.warn(warning);
@@ -92,13 +99,23 @@ fn one(context: &Context, name: &ServiceName) -> Result<()> {
     carry_out(context, name, &steps)
 }
 
-/// A property that will be set.
+/// One thing that will be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Step(&'static str, String);
+enum Step {
+    /// A property is set.
+    Set(&'static str, String),
+    /// The schedule changes hands.
+    Schedule(String),
+}
 
 impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Set {} to {}", self.0, self.1)
+        match self {
+            Self::Set(property, value) => write!(f, "Set {property} to {value}"),
+            Self::Schedule(cron) => {
+                write!(f, "Take over the schedule {cron}: it is removed from dokku-postgres and set here")
+            }
+        }
     }
 }
 
@@ -137,7 +154,7 @@ fn in_words(scheduled: &Scheduled) -> String {
 ///
 /// # Errors
 /// When it can't be told what is meant.
-fn plan(found: &Arrangement, settings: &Settings, name: &ServiceName) -> Result<Vec<Step>, Failure> {
+fn plan(found: &Arrangement, settings: &Settings, name: &ServiceName, no_schedule: bool) -> Result<Vec<Step>, Failure> {
     let Some(scheduled) = &found.scheduled else {
         return if settings.destination.is_some() {
             Ok(Vec::new())
@@ -155,7 +172,7 @@ fn plan(found: &Arrangement, settings: &Settings, name: &ServiceName) -> Result<
             .hint(format!("Say where backups go: dokku pgbackup:set {name} destination s3://BUCKET"))
     })?;
     match &settings.destination {
-        None => steps.push(Step("destination", theirs.to_string())),
+        None => steps.push(Step::Set("destination", theirs.to_string())),
         Some(ours) if *ours == theirs => {}
         Some(ours) => {
             return Err(Failure::failed(format!(
@@ -169,6 +186,9 @@ fn plan(found: &Arrangement, settings: &Settings, name: &ServiceName) -> Result<
     if scheduled.use_iam {
         steps.extend(with_the_role(found, settings, name)?);
     }
+    if !no_schedule {
+        steps.push(Step::Schedule(scheduled.cron.clone()));
+    }
     Ok(steps)
 }
 
@@ -177,7 +197,7 @@ fn with_the_role(found: &Arrangement, settings: &Settings, name: &ServiceName) -
     let mut steps = Vec::new();
     match settings.auth {
         Auth::Iam => {}
-        Auth::Auto => steps.push(Step("auth", "iam".to_owned())),
+        Auth::Auto => steps.push(Step::Set("auth", "iam".to_owned())),
         Auth::Own | Auth::Service => {
             return Err(Failure::failed(format!(
                 "dokku-postgres's schedule uses the role of the host (--use-iam), and the property auth of {name} says otherwise"
@@ -189,10 +209,10 @@ fn with_the_role(found: &Arrangement, settings: &Settings, name: &ServiceName) -
     }
     if let Some(keys) = &found.keys {
         if let Some(region) = keys.region.as_ref().filter(|_| settings.region.is_none()) {
-            steps.push(Step("region", region.clone()));
+            steps.push(Step::Set("region", region.clone()));
         }
         if let Some(endpoint) = keys.endpoint.as_ref().filter(|_| settings.endpoint_url.is_none()) {
-            steps.push(Step("endpoint-url", endpoint.clone()));
+            steps.push(Step::Set("endpoint-url", endpoint.clone()));
         }
     }
     Ok(steps)
@@ -222,9 +242,6 @@ fn remarks(found: &Arrangement, settings: &Settings, name: &ServiceName) -> Vec<
             "dokku-postgres fetches the public key {id} from a key server; pgbackup asks for it once: dokku pgbackup:encryption {name} --public-key FILE"
         ));
     }
-    if let Some(scheduled) = &found.scheduled {
-        remarks.push(format!("The schedule stays with dokku-postgres: at {} it backs up as before", scheduled.cron));
-    }
     for (property, value) in &found.otherwise {
         remarks.push(match *property {
             "export-args" => format!("export-args {value} is not used: a backup is of the whole database"),
@@ -242,15 +259,18 @@ fn carry_out(context: &Context, name: &ServiceName, steps: &[Step]) -> Result<()
     let (properties, subject) = (context.properties(), Subject::Service(name.clone()));
     let mut set: Vec<(&str, Option<String>)> = Vec::new();
     let mut result = Ok(());
-    for Step(property, value) in steps {
-        result = properties.get(&subject, property).and_then(|before| {
-            crate::settings::property(property)
-                .map_or(Ok(()), |known| known.check(value))
-                .map_err(|error| Failure::failed(format!("{property} can't be set to {value}: {error}")))?;
-            set.push((property, before));
-            context.ui.header(format!("Setting {property} to {value}"));
-            properties.set(&subject, property, value)
-        });
+    for step in steps {
+        result = match step {
+            Step::Set(property, value) => properties.get(&subject, property).and_then(|before| {
+                crate::settings::property(property)
+                    .map_or(Ok(()), |known| known.check(value))
+                    .map_err(|error| Failure::failed(format!("{property} can't be set to {value}: {error}")))?;
+                set.push((property, before));
+                context.ui.header(format!("Setting {property} to {value}"));
+                properties.set(&subject, property, value)
+            }),
+            Step::Schedule(_) => schedule_adopt::run(&schedule_adopt::Args { service: name.clone() }, context),
+        };
         if result.is_err() {
             break;
         }
@@ -308,27 +328,36 @@ mod tests {
     }
 
     fn planned(found: &Arrangement, values: &[(&str, &str)]) -> Vec<String> {
-        match plan(found, &settings(values), &prod()) {
+        match plan(found, &settings(values), &prod(), false) {
             Ok(steps) => steps.iter().map(ToString::to_string).collect(),
             Err(failure) => vec![failure.message],
         }
     }
 
+    const SCHEDULE: &str = "Take over the schedule 30 14 * * *: it is removed from dokku-postgres and set here";
+
     #[test]
     fn takes_over_what_is_there_and_once() {
         let destination = "Set destination to s3://bucket/folder";
-        assert_eq!(planned(&found(false), &[]), [destination]);
-        assert_eq!(planned(&found(true), &[]), [destination, "Set auth to iam"]);
+        assert_eq!(planned(&found(false), &[]), [destination, SCHEDULE]);
+        assert_eq!(planned(&found(true), &[]), [destination, "Set auth to iam", SCHEDULE]);
         let with_keys = Arrangement { keys: Some(keys()), ..found(true) };
         assert_eq!(
             planned(&with_keys, &[]),
-            [destination, "Set auth to iam", "Set region to eu-central-1", "Set endpoint-url to http://10.0.0.1:8333"]
+            [
+                destination,
+                "Set auth to iam",
+                "Set region to eu-central-1",
+                "Set endpoint-url to http://10.0.0.1:8333",
+                SCHEDULE
+            ]
         );
         // Without the role the keys bring region and address along.
-        assert_eq!(planned(&Arrangement { keys: Some(keys()), ..found(false) }, &[]), [destination]);
+        assert_eq!(planned(&Arrangement { keys: Some(keys()), ..found(false) }, &[]), [destination, SCHEDULE]);
+        assert_eq!(planned(&found(true), &[("destination", "s3://bucket/folder"), ("auth", "iam")]), [SCHEDULE]);
         assert_eq!(
-            planned(&found(true), &[("destination", "s3://bucket/folder"), ("auth", "iam")]),
-            Vec::<String>::new()
+            plan(&found(false), &settings(&[("destination", "s3://bucket/folder")]), &prod(), true).unwrap(),
+            []
         );
         let after = Arrangement { scheduled: None, ..with_keys };
         assert_eq!(planned(&after, &[("destination", "s3://bucket/folder")]), Vec::<String>::new());
@@ -349,13 +378,13 @@ mod tests {
 
     #[test]
     fn surprises_are_told() {
-        assert_eq!(remarks(&found(true), &settings(&[]), &prod()).len(), 1);
+        assert_eq!(remarks(&found(true), &settings(&[]), &prod()), Vec::<String>::new());
         assert!(remarks(&found(false), &settings(&[]), &prod())[0].contains("has no keys"));
         let mut both = settings(&[]);
         both.own_keys = Some(OwnKeys { access_key_id: "OWN".into(), secret_access_key: Secret::new("x") });
         let with_keys = Arrangement { keys: Some(keys()), ..found(false) };
         assert!(remarks(&with_keys, &both, &prod())[0].contains("auth service"));
         let partial = Arrangement { otherwise: vec![("export-args", "--exclude-table x".into())], ..found(true) };
-        assert!(remarks(&partial, &settings(&[]), &prod())[1].contains("the whole database"));
+        assert!(remarks(&partial, &settings(&[]), &prod())[0].contains("the whole database"));
     }
 }
