@@ -207,6 +207,8 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Self::Counted(period) => period.rule(),
             Self::NoRules => "no rule is set",
+            // Beside an encrypted backup no name stands.
+            Self::NotOurs(Origin::OtherHost(host)) if host.is_empty() => "made on another host",
             Self::NotOurs(Origin::OtherHost(host)) => return write!(f, "made on {host}"),
             Self::NotOurs(Origin::DokkuPostgres) => "made by dokku-postgres",
             Self::NotOurs(Origin::Unknown | Origin::Ours) => "maker not known",

@@ -16,10 +16,12 @@ use crate::commands::context::Context;
 use crate::commands::hold::refuse_while_held;
 use crate::commands::telling::Telling;
 use crate::commands::{removal, upload};
+use crate::dokku::host_id;
 use crate::error::Failure;
 use crate::history::{Entry, Event, History};
 use crate::holds::Holds;
 use crate::lock::Lock;
+use crate::manifest::Manifest;
 use crate::notify::Work;
 use crate::retention::{self, Candidate, Origin, Rules, Verdict, Worth};
 use crate::service::Service;
@@ -252,7 +254,9 @@ impl<'a> Plan<'a> {
             }
         }
         let host = context.environment.host_name();
-        let candidates: Vec<Candidate> = backups.iter().map(|backup| candidate(backup, &host, &holds)).collect();
+        let id = host_id::of_this_host(&context.environment.data_folder());
+        let made_here = |manifest: &Manifest| is_made_here(manifest, &host, id.as_deref());
+        let candidates: Vec<Candidate> = backups.iter().map(|backup| candidate(backup, made_here, &holds)).collect();
         let verdicts = retention::decide(&candidates, rules, context.now());
         Ok(Self { service, catalog, holds, decisions: backups.into_iter().zip(verdicts).collect() })
     }
@@ -336,13 +340,18 @@ fn folder(service: &ServiceName, context: &Context) -> std::path::PathBuf {
     context.environment.data_folder().join(service.as_str())
 }
 
+/// Two hosts may have one name and share a bucket: where a manifest has an id, that must be this host's as well.
+fn is_made_here(manifest: &Manifest, host: &str, id: Option<&str>) -> bool {
+    manifest.host == host && manifest.host_id.as_deref().is_none_or(|theirs| id == Some(theirs))
+}
+
 /// What retention needs to know of a backup.
-fn candidate(backup: &Backup, host: &str, holds: &Holds) -> Candidate {
+fn candidate(backup: &Backup, made_here: impl Fn(&Manifest) -> bool, holds: &Holds) -> Candidate {
     let manifest = backup.manifest.as_ref();
     let origin = match (&backup.record, manifest, backup.maker()) {
         _ if backup.replaced || backup.trouble.is_some() => Origin::Unknown,
         (Some(_), ..) => Origin::Ours,
-        (None, Some(manifest), _) if manifest.host == host => Origin::Ours,
+        (None, Some(manifest), _) if made_here(manifest) => Origin::Ours,
         (None, Some(manifest), _) => Origin::OtherHost(manifest.host.clone()),
         (None, None, Maker::DokkuPostgres) => Origin::DokkuPostgres,
         (None, None, _) => Origin::Unknown,

@@ -162,3 +162,17 @@ fn what_is_remembered_and_what_was_replaced() {
     let expected = [key(DAYS[1]), key(DAYS[3])].into_iter().flat_map(|key| [format!("{key}.manifest.json"), key]);
     assert_eq!(of_days(&shelf), expected.collect());
 }
+
+#[test]
+fn a_host_of_the_same_name_is_another_one_by_its_id() {
+    let of = |id: Option<&str>| Manifest {
+        host: "dokku".to_owned(),
+        host_id: id.map(str::to_owned),
+        ..crate::history::tests::manifest("postgres-prod-2023-04-03-11-00-04.tgz")
+    };
+    assert!(is_made_here(&of(Some("a")), "dokku", Some("a")));
+    assert!(is_made_here(&of(None), "dokku", Some("a")), "older ones have no id");
+    assert!(!is_made_here(&of(Some("b")), "dokku", Some("a")));
+    assert!(!is_made_here(&of(Some("a")), "dokku", None), "nobody knows");
+    assert!(!is_made_here(&of(Some("a")), "other", Some("a")));
+}
