@@ -26,6 +26,7 @@ pub mod iam_policy;
 pub mod info;
 pub mod list;
 pub mod metrics;
+pub mod missed;
 pub mod notify_test;
 pub mod present;
 pub mod prune;

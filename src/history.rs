@@ -104,6 +104,17 @@ pub enum Event {
         /// Bytes of those that went.
         bytes: u64,
     },
+    /// A scheduled run was due and did not begin.
+    Missed {
+        /// The schedule's name.
+        schedule: String,
+        /// What was to be done: `backup`.
+        task: String,
+        /// When.
+        due: Timestamp,
+        /// The same in a sentence.
+        error: String,
+    },
     /// After a backup older ones were to be pruned, and something stopped that.
     PruneFailed {
         /// Where they are.

@@ -195,6 +195,86 @@ fn a_backup_is_told_to_everybody_and_suffers_from_none() {
 }
 
 #[test]
+fn a_missed_run_is_told_once_by_whatever_runs_next() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V15);
+    let name = service.name.clone();
+    let (webhook, posted) = endpoint(OK);
+    let hook = Hook::new(host, "nobody");
+    service.set("webhook-url", &format!("{webhook}/x"));
+    service.pgbackup("schedule", &["0 * * * *", "--name", "hourly"]).succeeds();
+    service.pgbackup("schedule", &["0 * * * *", "--name", "drill", "--drill"]).succeeds();
+    // As if they had been set three hours ago on a host that was off since.
+    let file = host.lib_root.join("config/pgbackup").join(&name).join("schedules");
+    let text = fs::read_to_string(&file).unwrap();
+    let mut planned: Vec<Value> = serde_json::from_str(&text).unwrap();
+    for one in &mut planned {
+        let since = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(3);
+        one["since"] = since.to_string().into();
+    }
+    fs::write(&file, serde_json::to_string(&planned).unwrap()).unwrap();
+    let told = || -> Vec<Value> {
+        let all = std::mem::take(&mut *posted.lock().unwrap());
+        all.iter().map(|(_, body)| serde_json::from_str(body).unwrap()).collect()
+    };
+    // Who only looks sends nothing.
+    service.pgbackup("status", &[]).exits(1).says("the scheduled backup hourly was due").says("and did not run");
+    assert_eq!(told(), Vec::<Value>::new());
+    service.backup();
+    let first = told();
+    let events: Vec<&str> = first.iter().map(|one| one["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["verify-missed", "backup-missed"]);
+    let message = first[1]["message"].as_str().unwrap();
+    assert!(message.starts_with(&format!("The scheduled backup hourly of {name} was due at 20")), "{message}");
+    let heard = |event: &str| hook.heard(&name).iter().filter(|line| line.contains(&format!("[{event}]"))).count();
+    assert_eq!((heard("backup-missed"), heard("verify-missed")), (1, 1));
+    // The outage goes on, and is no news any more; the next backup is a recovery.
+    service.backup();
+    let events: Vec<Value> = told().iter().map(|one| one["event"].clone()).collect();
+    assert_eq!(events, ["backup-recovered"]);
+    let rows = service.pgbackup("history", &["--format", "json"]).succeeds().json();
+    let missed: Vec<&Value> = rows.as_array().unwrap().iter().filter(|row| row["event"] == "missed").collect();
+    assert_eq!(missed.len(), 2);
+    assert_eq!(missed[0]["result"], "MISSED");
+
+    // Cron is back: once it has begun nothing is missed.
+    service.pgbackup("schedule:run", &["hourly", "--now"]).succeeds();
+    service.pgbackup("schedule:run", &["drill", "--now"]).succeeds();
+    let events: Vec<Value> = told().iter().map(|one| one["event"].clone()).collect();
+    assert_eq!(events, ["verify-recovered"]);
+    service.pgbackup("status", &[]).succeeds();
+    drop(hook);
+}
+
+#[test]
+fn a_run_that_is_left_out_is_told_as_missed() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V15);
+    let (webhook, posted) = endpoint(OK);
+    service.set("webhook-url", &format!("{webhook}/x"));
+    service.pgbackup("schedule", &["* * * * *"]).succeeds();
+    // As if it had been set a minute ago.
+    let file = host.lib_root.join("config/pgbackup").join(&service.name).join("schedules");
+    let mut planned: Vec<Value> = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    planned[0]["since"] = (jiff::Timestamp::now() - jiff::SignedDuration::from_secs(61)).to_string().into();
+    fs::write(&file, serde_json::to_string(&planned).unwrap()).unwrap();
+    service.backup();
+    let lock = host.data_of(&service.name).join("schedule-backup.lock");
+    let path = lock.to_str().unwrap();
+    host.call("install", &["-o", "dokku", "-g", "dokku", "-m", "600", "/dev/null", path]).run().succeeds();
+    let lock = fs::File::open(&lock).unwrap();
+    lock.lock().unwrap();
+    for _ in 0..2 {
+        service.pgbackup("schedule:run", &["backup"]).exits(5).says("is still under way from last time");
+    }
+    drop(lock);
+    let posted = posted.lock().unwrap();
+    assert_eq!(posted.len(), 1, "{posted:?}");
+    assert!(posted[0].1.contains("is left out, since its last run is still under way"), "{posted:?}");
+    service.pgbackup("unschedule", &["--every"]).succeeds();
+}
+
+#[test]
 fn a_test_message_shows_what_came_back() {
     let host = Host::get();
     let service = host.service("prod", Postgres::V15);

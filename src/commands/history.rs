@@ -12,7 +12,7 @@ use crate::commands::arguments::Output;
 use crate::commands::backups;
 use crate::commands::context::Context;
 use crate::error::{Failure, Kind};
-use crate::history::Entry;
+use crate::history::{Entry, Event};
 use crate::run_log::{Line, Log, Logs};
 use crate::service::Service;
 use crate::service::name::ServiceName;
@@ -131,6 +131,8 @@ fn of_entry(entry: &Entry, log: Option<Log>) -> Run {
     let is = |field: &str, wanted: bool| value.get(field).and_then(Value::as_bool) == Some(wanted);
     let result = if failed {
         "FAILED"
+    } else if matches!(entry.event, Event::Missed { .. }) {
+        "MISSED"
     } else if is("good", false) || is("matched", false) {
         "DIFFERENT"
     } else {
@@ -252,7 +254,7 @@ fn one(args: &Args, context: &Context, run: &Run) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Event, VerificationRecord};
+    use crate::history::VerificationRecord;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 + second).unwrap()

@@ -8,7 +8,7 @@ use clap::{Args as _, FromArgMatches as _};
 
 use crate::commands::context::Context;
 use crate::commands::schedules::{self, Entry, LastRun};
-use crate::commands::{backup, backups, verify};
+use crate::commands::{backup, backups, missed, verify};
 use crate::dokku::properties::Subject;
 use crate::durable::{self, Locked};
 use crate::error::{Failure, Kind};
@@ -62,7 +62,10 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     if let Err(error) = schedules::rotate_log(context, &entry.subject) {
         context.ui.warn(format!("The log can't be begun anew: {error:#}"));
     }
+    // Before this run is noted: what it comes too late for is known until then.
+    missed::tell(context);
     let Some(_only) = only_one(context, &entry)? else {
+        missed::left_out(context, &entry);
         return Err(Failure::new(Kind::Busy, format!("{} is still under way from last time", title(&entry)))
             .hint("This run is left out; make the schedule's times lie further apart")
             .into());
@@ -180,22 +183,25 @@ fn sleep(time: Duration) -> Result<(), interrupt::Interrupted> {
 }
 
 fn one(context: &Context, name: &ServiceName, planned: &Planned) -> Result<()> {
-    match planned.task {
-        Task::Backup => {
-            backup::one(context, name, None, PATIENCE).map(drop).inspect_err(|error| refused(context, name, error))
-        }
+    let done = match planned.task {
+        Task::Backup => backup::one(context, name, None, PATIENCE).map(drop),
         Task::Drill => {
             let command = verify::Args::augment_args(clap::Command::new("verify").no_binary_name(true));
             let wait = format!("{}s", PATIENCE.as_secs());
             let matches = command.try_get_matches_from([name.as_str(), "latest", "--wait", &wait])?;
             verify::run(&verify::Args::from_arg_matches(&matches)?, context)
         }
-    }
+    };
+    done.inspect_err(|error| refused(context, name, planned.task, error))
 }
 
-/// A backup that has waited in vain has not begun, so nothing of it is in the history yet.
-fn refused(context: &Context, name: &ServiceName, error: &anyhow::Error) {
+/// What has waited in vain has not begun, so nobody was told, and nothing of it is in the history yet.
+fn refused(context: &Context, name: &ServiceName, task: Task, error: &anyhow::Error) {
     let Some(failure) = error.downcast_ref::<Failure>().filter(|failure| failure.kind == Kind::Busy) else { return };
+    missed::in_vain(context, name, task, &failure.to_string());
+    if task != Task::Backup {
+        return;
+    }
     let destination = context.settings(name).ok().and_then(|settings| settings.destination);
     let destination = destination.map(|destination| destination.to_string()).unwrap_or_default();
     let event = Event::BackupFailed { destination, error: failure.to_string() };

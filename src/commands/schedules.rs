@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::context::Context;
+use crate::commands::missed;
 use crate::dokku::crontab;
 use crate::dokku::properties::Subject;
 use crate::durable::{self, Locked};
@@ -290,6 +291,7 @@ pub fn remove_service(context: &Context, name: &ServiceName) -> Result<bool> {
     let runs = runs_file(context, &subject);
     durable::remove(&runs)?;
     durable::remove(&runs.with_extension("lock"))?;
+    missed::forget(context, &subject)?;
     Ok(scheduled)
 }
 

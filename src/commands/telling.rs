@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::commands::context::Context;
-use crate::commands::metrics;
+use crate::commands::{metrics, missed};
 use crate::dokku::environment::Environment;
 use crate::error::{Failure, Kind};
 use crate::history::{Entry, Event, History};
@@ -181,6 +181,9 @@ pub fn is_answered(enabled: &Path, name: &str) -> bool {
 /// Waits for what is still on its way, and says who could not be told. Called when the result is certain and shown.
 pub fn finish(context: &Context) {
     let ui = &context.ui;
+    if context.has_run.load(Ordering::Relaxed) {
+        missed::tell(context);
+    }
     if context.has_run.load(Ordering::Relaxed)
         && let Err(error) = metrics::write(context)
     {
@@ -196,16 +199,22 @@ pub fn finish(context: &Context) {
     }
 }
 
-/// Whether the last of a service's backups before now failed: the next good one is news.
+/// Whether the last of a service's backups before now failed or did not begin: the next good one is news.
 pub fn backup_had_failed(entries: &[Entry]) -> bool {
-    let last = entries.iter().rev().find(|entry| matches!(entry.event, Event::Backup(_) | Event::BackupFailed { .. }));
-    last.is_some_and(|entry| matches!(entry.event, Event::BackupFailed { .. }))
+    let last = entries.iter().rev().find_map(|entry| match &entry.event {
+        Event::Backup(_) => Some(false),
+        Event::BackupFailed { .. } => Some(true),
+        Event::Missed { task, .. } if task == "backup" => Some(true),
+        _ => None,
+    });
+    last == Some(true)
 }
 
 /// The same for drills.
 pub fn drill_had_failed(entries: &[Entry]) -> bool {
     let last = entries.iter().rev().find_map(|entry| match &entry.event {
         Event::Verification(record) => Some(record.good),
+        Event::Missed { task, .. } if task == "drill" => Some(false),
         _ => None,
     });
     last == Some(false)
