@@ -191,9 +191,21 @@ impl Certificate {
             ("Tables", self.verification.tables.len().to_string()),
             ("Rows found", self.verification.rows().to_string()),
             ("Values compared", self.verification.compared.to_string()),
+            ("Checks", self.checks()),
             ("Differences", self.verification.differences.len().to_string()),
             ("Checked by", format!("pgbackup {}", self.version)),
         ]
+    }
+
+    /// `3 passed`, `2 of 3 passed`.
+    fn checks(&self) -> String {
+        let checks = &self.verification.checks;
+        let passed = checks.iter().filter(|check| check.passed).count();
+        match checks.len() {
+            0 => "none are set".to_owned(),
+            all if all == passed => format!("{passed} passed"),
+            all => format!("{passed} of {all} passed"),
+        }
     }
 
     /// For a terminal, a mail or a file; lines without terminal escapes.
@@ -213,6 +225,12 @@ impl Certificate {
                 side(table.found),
                 printable(&table.table)
             ));
+        }
+        for check in &self.verification.checks {
+            let mark = if check.passed { "passed" } else { "FAILED" };
+            let (name, expected, found) = (&check.check, &check.expected, &check.found);
+            lines.push(printable(&format!("Check {mark}: {name}: {expected} expected, {found} found")).into_owned());
+            lines.push(format!("    {}", printable(check.sql.as_str())));
         }
         let others = [("Difference", &self.verification.differences), ("Note", &self.verification.notes)];
         for (word, ones) in others {
@@ -254,6 +272,26 @@ impl Certificate {
             }
             findings.push_str("</ul>\n");
         }
+        let mut checks = String::new();
+        if !self.verification.checks.is_empty() {
+            checks.push_str(
+                "<h2>Checks</h2>\n<table>\n<thead><tr><th>Check</th><th>Expected</th><th>Found</th><th></th></tr></thead>\n<tbody>\n",
+            );
+        }
+        for check in &self.verification.checks {
+            let (class, mark) = if check.passed { ("equal", "passed") } else { ("different", "failed") };
+            let _ = writeln!(
+                checks,
+                "<tr class=\"{class}\"><td>{}<br/><code>{}</code></td><td>{}</td><td>{}</td><td>{mark}</td></tr>",
+                escaped(&check.check.to_string()),
+                escaped(check.sql.as_str()),
+                escaped(&check.expected),
+                escaped(&check.found),
+            );
+        }
+        if !checks.is_empty() {
+            checks.push_str("</tbody>\n</table>\n");
+        }
         let title = escaped(&self.title());
         let verdict = self.verdict();
         let class = if self.passed { "passed" } else { "failed" };
@@ -269,7 +307,7 @@ impl Certificate {
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
              <title>{title}: {verdict}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
              <h1>{title}</h1>\n<p class=\"verdict {class}\"><strong>{verdict}</strong> {sentence}</p>\n\
-             <dl>\n{facts}</dl>\n{findings}{charts}<h2>Tables</h2>\n<table>\n\
+             <dl>\n{facts}</dl>\n{findings}{checks}{charts}<h2>Tables</h2>\n<table>\n\
              <thead><tr><th>Table</th><th class=\"number\">Expected</th><th class=\"number\">Found</th><th></th></tr></thead>\n\
              <tbody>\n{tables}</tbody>\n</table>\n</body>\n</html>\n"
         )
@@ -287,7 +325,7 @@ dl { display: grid; grid-template-columns: minmax(7rem, 14rem) 1fr; gap: .2rem 1
 dt { color: GrayText; } dd { margin: 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .25rem .5rem; border-bottom: 1px solid #8884; vertical-align: top; }
-td:first-child { overflow-wrap: anywhere; } .number { text-align: right; }
+td { overflow-wrap: anywhere; } code { font-size: .85em; } .number { text-align: right; overflow-wrap: normal; }
 .different { font-weight: bold; } .different td { border-bottom-color: #d93025; }
 svg { width: 100%; height: auto; display: block; }
 svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
@@ -346,7 +384,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verification::{Difference, TableRows};
+    use crate::verification::{Checked, Difference, TableRows};
 
     fn certificate() -> Certificate {
         let table = |name: &str, expected, found| TableRows { table: name.to_owned(), expected, found };
@@ -372,6 +410,13 @@ mod tests {
                     table("public.\"<script>alert('x')</script>\"", Some(562), Some(0)),
                     table("public.\"a\u{202e}\u{1b}[31m & b\"", Some(1), Some(1)),
                 ],
+                checks: vec![Checked {
+                    check: "users".parse().unwrap(),
+                    sql: "SELECT count(*) AS \"<i>\" FROM users -- \u{202e}".parse().unwrap(),
+                    expected: "at least 500".to_owned(),
+                    found: "<b>0</b>".to_owned(),
+                    passed: false,
+                }],
                 differences: vec![Difference {
                     what: "table \"><img src=x onerror=alert(1)>".to_owned(),
                     expected: "562 rows".to_owned(),
@@ -421,7 +466,7 @@ mod tests {
     #[test]
     fn the_page_is_whole_and_takes_nothing_from_outside_and_no_orders_from_a_name() {
         let html = certificate().html(&points());
-        let known = "html head meta title style body h1 p strong dl dt dd h2 ul li svg line polyline circle text table thead tbody tr th td";
+        let known = "html head meta title style body h1 p strong dl dt dd h2 ul li svg line polyline circle text table thead tbody tr th td br code";
         for tag in tags(&html) {
             assert!(known.split(' ').any(|one| one == tag), "<{tag}>");
         }
@@ -431,13 +476,24 @@ mod tests {
         assert!(html.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;"));
         assert!(html.contains("a\\u{202e}\\u{1b}[31m &amp; b"));
         assert!(html.contains("FAILED"));
+        assert!(html.contains("<code>SELECT count(*) AS &quot;&lt;i&gt;&quot; FROM users -- \\u{202e}</code>"));
         tags(&certificate().html(&[]));
     }
 
     #[test]
     fn the_text_has_everything() {
         let text = certificate().text().join("\n");
-        for word in ["FAILED", "postgres:15.18", "root", "562", "DIFFERENT", "Difference: table", "12.3 seconds"] {
+        for word in [
+            "FAILED",
+            "postgres:15.18",
+            "root",
+            "562",
+            "DIFFERENT",
+            "Difference: table",
+            "12.3 seconds",
+            "Check FAILED: users: at least 500 expected",
+            "0 of 1 passed",
+        ] {
             assert!(text.contains(word), "{word}: {text}");
         }
         assert!(!text.contains('\u{1b}'));

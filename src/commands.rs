@@ -11,6 +11,9 @@ pub mod backups;
 pub mod cancel;
 pub mod certificate;
 pub mod check;
+pub mod checks;
+pub mod checks_add;
+pub mod checks_remove;
 pub mod context;
 pub mod delete;
 pub mod diff;
@@ -69,6 +72,11 @@ pub enum Command {
     Certificate(certificate::Args),
     Cancel(cancel::Args),
     Check(check::Args),
+    Checks(checks::Args),
+    #[command(name = "checks:add")]
+    ChecksAdd(checks_add::Args),
+    #[command(name = "checks:remove")]
+    ChecksRemove(checks_remove::Args),
     Delete(delete::Args),
     Diff(diff::Args),
     Doctor(doctor::Args),
@@ -122,6 +130,9 @@ impl Command {
             Self::Certificate(args) => certificate::run(args, context),
             Self::Cancel(args) => cancel::run(args, context),
             Self::Check(args) => check::run(args, context),
+            Self::Checks(args) => checks::run(args, context),
+            Self::ChecksAdd(args) => checks_add::run(args, context),
+            Self::ChecksRemove(args) => checks_remove::run(args, context),
             Self::Delete(args) => delete::run(args, context),
             Self::Diff(args) => diff::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),

@@ -9,8 +9,10 @@ pub mod snapshot;
 pub mod dump;
 pub mod rows;
 
+pub mod checks;
 pub mod description;
 pub mod fingerprint;
+pub mod question;
 pub mod schema;
 
 pub mod load;

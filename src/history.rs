@@ -344,6 +344,7 @@ pub(crate) mod tests {
             safety: false,
             incident: None,
             suspicious: None,
+            failed_checks: 0,
             started: key.started(),
             snapshot: key.started(),
             server: Server {

@@ -5,6 +5,7 @@
 //! [brief](Manifest::brief): the names of tables and roles are nobody's business who can't decrypt the backup. Readers take unknown
 //! fields for granted (a newer pgbackup may have written them) and refuse a newer `format`.
 
+pub mod checks;
 pub mod schema;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::manifest::checks::{Name as CheckName, Recorded};
 use crate::manifest::schema::Schema;
 use crate::service::name::ServiceName;
 use crate::store::key::BackupKey;
@@ -50,6 +52,9 @@ pub struct Manifest {
     /// Tables that have lost many of their rows since an earlier backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspicious: Option<Suspicion>,
+    /// How many of the user's checks failed or could not be asked when it was made; which ones stands in `fingerprint.checks`.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub failed_checks: u64,
     /// When the run began (UTC); the key carries the same second.
     pub started: Timestamp,
     /// When the snapshot was taken: the state of the database that this backup holds.
@@ -175,6 +180,9 @@ pub struct Fingerprint {
     /// A checksum of the rows of each table, in whatever order they stand ([`Sum`](crate::checksum::Sum)); only with `fingerprint` set to `content`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub contents: BTreeMap<String, String>,
+    /// The user's own checks, with what they were answered.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub checks: BTreeMap<CheckName, Recorded>,
 }
 
 /// The state of a sequence.
@@ -207,6 +215,11 @@ pub struct Object {
     pub sha256_behind_head: String,
     /// When the store confirmed it.
     pub finished: Timestamp,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A digest as text.
@@ -267,6 +280,11 @@ impl Manifest {
     /// Whether it is a [brief](Self::brief) one, which holds no counts of single tables.
     pub fn is_brief(&self) -> bool {
         self.totals.is_some()
+    }
+
+    /// Whether what it saved looks wrong: a table lost many of its rows, or a check of the user's failed.
+    pub fn is_suspicious(&self) -> bool {
+        self.suspicious.is_some() || self.failed_checks > 0
     }
 
     /// Number of tables.

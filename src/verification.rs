@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::Fingerprint;
+use crate::manifest::checks::{Answer, Name as CheckName, Recorded, Sql, Wants};
 
 /// What is said of a side that has no such thing.
 pub(crate) const NONE: &str = "none";
@@ -55,11 +56,29 @@ impl Difference {
     }
 }
 
+/// One of the user's checks as it was judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// Its name.
+    pub check: CheckName,
+    /// The question.
+    pub sql: Sql,
+    /// What the answer had to be, in words.
+    pub expected: String,
+    /// The answer of the restored database, in words.
+    pub found: String,
+    /// Whether it is what was wanted.
+    pub passed: bool,
+}
+
 /// The result of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verification {
     /// Every table of either side, in order of name.
     pub tables: Vec<TableRows>,
+    /// The user's own checks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Checked>,
     /// What differs, tables included; empty when all is equal.
     pub differences: Vec<Difference>,
     /// What is not the same and need not be: a dump says which extensions it needs and not in which version.
@@ -127,6 +146,13 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint, depth: Depth) -> Ver
         }
     }
     let mut notes = Vec::new();
+    let checks = judge_checks(expected, found, &mut notes);
+    compared += checks.len();
+    differences.extend(checks.iter().filter(|check| !check.passed).map(|check| Difference {
+        what: format!("check {}", check.check),
+        expected: check.expected.clone(),
+        found: check.found.clone(),
+    }));
     if depth != Depth::Rows {
         let text = |sequence: &crate::manifest::Sequence| {
             format!("{}{}", sequence.value, if sequence.called { "" } else { " (not used yet)" })
@@ -134,7 +160,7 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint, depth: Depth) -> Ver
         compared += maps("sequence", &expected.sequences, &found.sequences, text, &mut differences);
         let installed = |_: &String| "installed".to_owned();
         compared += maps("extension", &expected.extensions, &found.extensions, installed, &mut differences);
-        notes = other_versions(expected, found);
+        notes.extend(other_versions(expected, found));
         if let (Some(expected), Some(found)) = (&expected.schema, &found.schema) {
             let (of_objects, more_notes, number) = objects::compare(expected, found, depth);
             // A table that is missing was told with its rows.
@@ -165,7 +191,42 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint, depth: Depth) -> Ver
             });
         }
     }
-    Verification { tables, differences, notes, compared }
+    Verification { tables, checks, differences, notes, compared }
+}
+
+/// Judges the user's checks. One that the restored database can't be asked has failed: what it asks of may be what is missing.
+fn judge_checks(expected: &Fingerprint, found: &Fingerprint, notes: &mut Vec<Difference>) -> Vec<Checked> {
+    let mut judged = Vec::new();
+    for (name, then) in &expected.checks {
+        let Some(now) = found.checks.get(name) else { continue };
+        let (passed, expected) = match &then.check.wants {
+            Wants::SameAsBackup if matches!(then.answer, Answer::Error { .. }) => {
+                // There is nothing to compare with; that was told when the backup was made.
+                notes.push(Difference {
+                    what: format!("check {name}"),
+                    expected: then.answer.describe(),
+                    found: now.answer.describe(),
+                });
+                continue;
+            }
+            Wants::SameAsBackup => (now.answer == then.answer, then.answer.describe()),
+            wants @ (Wants::Expect(_) | Wants::Min(_)) => (now.holds(), wants.describe()),
+        };
+        judged.push(Checked {
+            check: name.clone(),
+            sql: then.check.sql.clone(),
+            expected,
+            found: describe_found(then, now, passed),
+            passed,
+        });
+    }
+    judged
+}
+
+/// A check that had failed before already is no fault of the restore.
+fn describe_found(then: &Recorded, now: &Recorded, passed: bool) -> String {
+    let found = now.answer.describe();
+    if !passed && now.answer == then.answer { format!("{found} (as when the backup was made)") } else { found }
 }
 
 /// Extensions that are there in another version: the image's, not the backup's.
@@ -214,6 +275,7 @@ mod tests {
             objects: BTreeMap::from([("index".to_owned(), 3)]),
             schema: None,
             contents: BTreeMap::from([("public.users".to_owned(), "00ff".to_owned())]),
+            checks: BTreeMap::new(),
         }
     }
 
@@ -261,6 +323,45 @@ mod tests {
         let verification = compare(&sample(), &found, Depth::Full);
         assert!(verification.passed());
         assert_eq!(verification.notes.len(), 1);
+    }
+
+    #[test]
+    fn checks_are_judged_by_what_each_wants() {
+        use crate::manifest::checks::tests::{one, recorded};
+        let name = |text: &str| text.parse::<CheckName>().unwrap();
+        let lost = || Answer::Error { error: "relation \"users\" does not exist".to_owned() };
+        let min = || Wants::Min("500".parse().unwrap());
+        let mut expected = sample();
+        let mut found = sample();
+        for (text, wants, then, now) in [
+            ("same", Wants::SameAsBackup, one(Some("562")), one(Some("562"))),
+            ("other", Wants::SameAsBackup, one(Some("562")), one(Some("561"))),
+            ("null", Wants::SameAsBackup, one(None), one(Some(""))),
+            ("gone", Wants::SameAsBackup, one(Some("562")), lost()),
+            ("never-known", Wants::SameAsBackup, lost(), one(Some("1"))),
+            ("expected", Wants::Expect("7".to_owned()), one(Some("7")), one(Some("7"))),
+            ("enough", min(), one(Some("600")), one(Some("500"))),
+            ("too-few", min(), one(Some("600")), one(Some("499"))),
+            ("too-few-before", min(), one(Some("1")), one(Some("1"))),
+        ] {
+            expected.checks.insert(name(text), recorded(wants.clone(), then));
+            found.checks.insert(name(text), recorded(wants, now));
+        }
+        for depth in [Depth::Rows, Depth::AcrossMajors, Depth::Full] {
+            let verification = compare(&expected, &found, depth);
+            let told: Vec<String> = verification.differences.iter().map(Difference::sentence).collect();
+            assert_eq!(
+                told,
+                [
+                    "check gone: 562 expected, no answer (relation \"users\" does not exist) found",
+                    "check null: NULL expected, \"\" found",
+                    "check other: 562 expected, 561 found",
+                    "check too-few: at least 500 expected, 499 found",
+                    "check too-few-before: at least 500 expected, 1 (as when the backup was made) found",
+                ]
+            );
+            assert_eq!((verification.checks.len(), verification.notes.len()), (8, 1));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod adoption;
 mod backup;
 mod check;
+mod checks;
 mod cli;
 mod concurrency;
 mod corpus;

@@ -5,7 +5,7 @@
 //! Nothing is called saved before the dump ended well, the store has confirmed every byte, and the archive is complete. Whatever
 //! fails before that takes the upload back as it drops.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use crate::archive::encryption::{self, Recipient};
 use crate::archive::pack::{Options, Packed, Packer};
 use crate::archive::{GLOBALS, HEAD_BYTES, MANIFEST, Transfer};
 use crate::changes;
+use crate::commands::checks;
 use crate::commands::context::Context;
 use crate::commands::encryption::in_force::InForce;
 use crate::commands::prune;
@@ -27,13 +28,14 @@ use crate::commands::telling::{self, Telling};
 use crate::commands::turn::{self, Waiting};
 use crate::commands::upload::NotedUpload;
 use crate::database::snapshot::Snapshot;
-use crate::database::{APPLICATION, description, dump, fingerprint, schema, session, words};
+use crate::database::{self, APPLICATION, description, dump, fingerprint, schema, session, words};
 use crate::dokku::host_id;
 use crate::dokku::properties::Subject;
 use crate::error::{Failure, Kind};
 use crate::history::{BackupRecord, Entry, Event, History};
 use crate::holds::Holds;
 use crate::lock::Lock;
+use crate::manifest::checks::{Name, Recorded};
 use crate::manifest::schema::Schema;
 use crate::manifest::{
     self, DatabaseDescription, FORMAT, Fingerprint, Incident, Loss, Manifest, Object, Server, Suspicion,
@@ -222,8 +224,14 @@ pub fn take(
                 let since = human::time(incident.since);
                 context.ui.detail(format!("Marked as taken during the incident that is held since {since}"));
             }
+            if !manifest.fingerprint.checks.is_empty() {
+                context.ui.detail(count(manifest.fingerprint.checks.len() as u64, "check") + " recorded");
+            }
             if let Some(suspicion) = &manifest.suspicious {
                 warn_of_loss(context, &manifest, suspicion);
+            }
+            if manifest.failed_checks > 0 {
+                warn_of_checks(context, &manifest);
             }
             let record = BackupRecord::new(manifest.clone(), store.describe(), bytes, confirmed_by);
             if let Err(error) = history.append(&Entry::now(Event::Backup(Box::new(record)), seconds)) {
@@ -258,9 +266,11 @@ fn tell_success(telling: &Telling, manifest: &Manifest, bytes: u64, destination:
     let saved =
         format!("{} ({}, {}, {})", manifest.key, human::size(bytes), count(tables, "table"), count(rows, "row"));
     telling.tell(&of(Outcome::Succeeded, format!("Backup of {name} saved as {saved}")));
-    if let Some(suspicion) = &manifest.suspicious {
-        let lost: Vec<String> = suspicion.tables.iter().take(LOSSES_SHOWN).map(describe_loss).collect();
-        let message = format!("Backup of {name} is suspicious: {}", lost.join("; "));
+    if manifest.is_suspicious() {
+        let lost = manifest.suspicious.iter().flat_map(|suspicion| &suspicion.tables).take(LOSSES_SHOWN);
+        let mut why: Vec<String> = lost.map(describe_loss).collect();
+        why.extend(failed_checks(manifest).take(LOSSES_SHOWN));
+        let message = format!("Backup of {name} is suspicious: {}", why.join("; "));
         telling.tell(&of(Outcome::Suspicious, message));
     }
     if had_failed {
@@ -350,6 +360,7 @@ fn fill(
             uncounted.insert(rows);
         }
     }
+    print.checks = ask_checks(context, service, &snapshot)?;
     if print.large_objects != dumped.large_objects {
         bail!("The dump holds {} large objects, but the snapshot has {}", dumped.large_objects, print.large_objects);
     }
@@ -367,6 +378,8 @@ fn fill(
         safety: occasion.safety,
         incident,
         suspicious,
+        // A restore saves what it replaces, whatever state that is in.
+        failed_checks: if occasion.safety { 0 } else { failing(&print) },
         started,
         snapshot: snapshot.taken(),
         server: server(service, &mut snapshot, version_number)?,
@@ -476,6 +489,38 @@ fn warn_of_loss(context: &Context, manifest: &Manifest, suspicion: &Suspicion) {
 fn describe_loss(loss: &Loss) -> String {
     let now = loss.now.map_or_else(|| "no table".to_owned(), |rows| rows.to_string());
     format!("{}: {} rows then, {now} now", loss.table, loss.before)
+}
+
+/// Asks the user's checks in the dump's snapshot. One that fails is recorded as it is: the backup holds what there is.
+fn ask_checks(context: &Context, service: &RunningService, snapshot: &Snapshot) -> Result<BTreeMap<Name, Recorded>> {
+    let checks = checks::of(context, &service.service.name)?;
+    if checks.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    context.ui.debug(format!("Asking {}", count(checks.len() as u64, "check")));
+    database::checks::ask_all(service, &service.service.database, Some(snapshot.id()), &checks)
+}
+
+fn failing(print: &Fingerprint) -> u64 {
+    print.checks.values().filter(|check| !check.holds()).count() as u64
+}
+
+/// `check users: at least 500 expected, 0 found`, for each that failed.
+fn failed_checks(manifest: &Manifest) -> impl Iterator<Item = String> {
+    let checks = manifest.fingerprint.checks.iter();
+    checks.filter_map(|(name, check)| Some(format!("check {name}: {}", check.failure()?)))
+}
+
+fn warn_of_checks(context: &Context, manifest: &Manifest) {
+    let (ui, name, key) = (&context.ui, &manifest.service, &manifest.key);
+    let failed = manifest.failed_checks;
+    ui.warn(format!("CHECKS FAILED: {failed} of {}", manifest.fingerprint.checks.len()));
+    for failure in failed_checks(manifest) {
+        ui.warn(failure);
+    }
+    ui.warn("The backup is saved and marked, and the good ones before it are not pruned");
+    ui.warn(format!("If this one is right all the same: dokku pgbackup:release {name} {key}"));
+    ui.warn(format!("If a check asks for too much: dokku pgbackup:checks {name}"));
 }
 
 /// Takes a snapshot and dumps in it, again when a change to the tables came in between.

@@ -355,7 +355,7 @@ fn compare(unpacked: &Unpacked<Dump>, beside: Option<&Manifest>, inside: Option<
             (None, Some(_)) => Some("manifest"),
             (None, None) => None,
         },
-        verification: Verification { tables, differences, notes, compared },
+        verification: Verification { tables, checks: Vec::new(), differences, notes, compared },
     }
 }
 

@@ -149,6 +149,18 @@ fn info(args: &Args, store: &dyn Store, endpoint: Option<&str>, context: &Contex
         for line in tables.lines().filter(|_| !tables.is_empty()) {
             ui.line(format!("       {line}"))?;
         }
+        let mut checks = Table::new(&[Column::left("check"), Column::left("wanted"), Column::left("answer")]);
+        for (name, check) in &manifest.fingerprint.checks {
+            let mark = if check.holds() { "" } else { " (FAILED)" };
+            let answer = format!("{}{mark}", check.answer.describe());
+            checks.row([name.to_string(), check.check.wants.describe(), answer]);
+        }
+        if !checks.is_empty() {
+            ui.line("")?;
+        }
+        for line in checks.lines().filter(|_| !checks.is_empty()) {
+            ui.line(format!("       {line}"))?;
+        }
     } else if backup.maker() == Maker::DokkuPostgres {
         ui.line("")?;
         ui.line("       What it holds is not recorded: it has no manifest, as all that dokku postgres:backup makes")?;
@@ -216,6 +228,7 @@ fn facts(backup: &Backup, destination: &str, now: Timestamp) -> Vec<(&'static st
         add("Dump size", Some(format!("{} ({} bytes)", human::size(manifest.dump_bytes), manifest.dump_bytes)));
         add("Tables", Some(manifest.tables().to_string()));
         add("Rows", Some(manifest.rows().to_string()));
+        add("Checks", (manifest.failed_checks > 0).then(|| format!("{} FAILED", manifest.failed_checks)));
         return facts;
     }
     add("Host", Some(manifest.host.clone()));

@@ -16,7 +16,7 @@ use crate::commands::backups::catalog;
 use crate::error::Failure;
 use crate::history::Depth;
 use crate::holds::Holds;
-use crate::manifest::Incident;
+use crate::manifest::{Incident, Manifest};
 use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::store::Store;
@@ -220,7 +220,7 @@ fn flags(backup: &Backup, holds: &Holds) -> String {
 
 /// Whether a table had lost its rows, and nobody has said that this is right.
 fn is_suspicious(backup: &Backup, holds: &Holds) -> bool {
-    backup.manifest.as_ref().is_some_and(|manifest| manifest.suspicious.is_some()) && !holds.has_released(&backup.key)
+    backup.manifest.as_ref().is_some_and(Manifest::is_suspicious) && !holds.has_released(&backup.key)
 }
 
 #[cfg(test)]

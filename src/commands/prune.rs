@@ -367,7 +367,7 @@ fn candidate(backup: &Backup, made_here: impl Fn(&Manifest) -> bool, holds: &Hol
         bytes: backup.bytes.unwrap_or_default(),
         origin,
         worth,
-        suspicious: manifest.is_some_and(|manifest| manifest.suspicious.is_some()) && !holds.has_released(&backup.key),
+        suspicious: manifest.is_some_and(Manifest::is_suspicious) && !holds.has_released(&backup.key),
         held: holds.holds(&backup.key),
         safety: manifest.is_some_and(|manifest| manifest.safety),
         retained_until: None,

@@ -1,22 +1,19 @@
 //! `pgbackup:query`: a question to the database, asked straight at the service's container.
 //!
-//! It can't change anything: one statement (the extended protocol parses no more than one, so `COMMIT; DELETE …` is
-//! refused before anything runs) in a read-only transaction that has taken its snapshot already (so that even `SET
-//! TRANSACTION READ WRITE` comes too late) and that is rolled back. `COPY` is refused on top: to a program or a file of
-//! the server it writes in read-only transactions too. Values come in PostgreSQL's own text form.
+//! It can't change anything: [`question`] holds how.
 
 use std::io::{self, BufWriter, Write};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::ValueEnum;
 use postgres::types::Type;
-use postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+use postgres::{Client, SimpleQueryRow};
 use unicode_width::UnicodeWidthStr;
 
 use crate::commands::Context;
 use crate::commands::restore::swap_in;
 use crate::commands::restore_commit::nothing_staged;
-use crate::database::{session, words};
+use crate::database::{question, session, words};
 use crate::error::Failure;
 use crate::service::Service;
 use crate::service::name::ServiceName;
@@ -89,14 +86,15 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
 /// One statement, read-only, rolled back.
 fn ask<W: Write>(client: &mut Client, sql: &str, args: &Args, answer: &mut Answer<W>) -> Result<()> {
     // The session was set up for dumping; the user's query sees what any other session of the database sees.
-    let begin = format!(
-        "RESET ALL; SET application_name = '{APPLICATION}'; SET statement_timeout = '{}s'; SET cursor_tuple_fraction = 1; \
-         SET default_transaction_read_only = on; BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1",
+    let settings = format!(
+        "RESET ALL; SET application_name = '{APPLICATION}'; SET statement_timeout = '{}s'; SET default_transaction_read_only = on",
         args.timeout
     );
-    client.batch_execute(&begin).map_err(|error| anyhow!(words(&error)))?;
-    // Parsed alone: more than one statement is an error here, and nothing has run.
-    let statement = client.prepare(sql).map_err(|error| refused(&error, sql, args))?;
+    client
+        .batch_execute(&settings)
+        .and_then(|()| question::begin(client, ""))
+        .map_err(|error| anyhow!(words(&error)))?;
+    let statement = question::prepare(client, sql).map_err(|error| refused(&error, sql, args))?;
     let columns: Vec<Column> = statement
         .columns()
         .iter()
@@ -108,37 +106,21 @@ fn ask<W: Write>(client: &mut Client, sql: &str, args: &Args, answer: &mut Answe
             .hint("pgbackup:query only reads, with SELECT, TABLE, VALUES, WITH, SHOW or EXPLAIN")
             .into());
     }
-    if is_plain_query(sql) {
+    if question::is_plain_query(sql) {
         // Row by row out of the server, so that a large table doesn't have to fit into memory.
-        let declare = format!("DECLARE pgbackup_query NO SCROLL CURSOR FOR {sql}");
-        // The prefix would shift the position of an error, but what it could find was found by `prepare`.
-        client.simple_query(&declare).map_err(|error| refused(&error, sql, args))?;
-        loop {
-            let fetch = format!("FETCH {BATCH} FROM pgbackup_query");
-            let messages = client.simple_query(&fetch).map_err(|error| refused(&error, sql, args))?;
-            let rows = rows_of(&messages);
-            answer.batch(&columns, &rows)?;
-            if rows.len() < BATCH {
-                break;
-            }
-        }
+        question::each_batch(client, sql, BATCH, |rows| answer.batch(&columns, rows).map(|()| true)).map_err(
+            |error| match error.downcast::<postgres::Error>() {
+                Ok(error) => refused(&error, sql, args),
+                Err(error) => error,
+            },
+        )?;
     } else {
         let messages = client.simple_query(sql).map_err(|error| refused(&error, sql, args))?;
-        answer.batch(&columns, &rows_of(&messages))?;
+        answer.batch(&columns, &question::rows_of(&messages))?;
     }
     // Also what only a commit would find is not of interest.
     let _ = client.batch_execute("ROLLBACK");
     answer.end()
-}
-
-fn rows_of(messages: &[SimpleQueryMessage]) -> Vec<&SimpleQueryRow> {
-    messages
-        .iter()
-        .filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        })
-        .collect()
 }
 
 /// PostgreSQL's own words, as psql shows them: severity, message, the place, detail and hint.
@@ -187,47 +169,8 @@ fn place(sql: &str, position: usize) -> String {
     format!("\n{label}{}\n{}^", printable(&shown), " ".repeat(label.len() + column))
 }
 
-/// The first word of a statement behind blanks, comments and parentheses, in lower case.
-fn first_word(sql: &str) -> String {
-    let mut rest = sql;
-    loop {
-        rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '(' || c == ';');
-        if let Some(comment) = rest.strip_prefix("--") {
-            rest = comment.split_once('\n').map_or("", |(_, rest)| rest);
-        } else if let Some(comment) = rest.strip_prefix("/*") {
-            // They nest.
-            let mut depth = 1;
-            rest = comment;
-            while depth > 0 {
-                match (rest.find("/*"), rest.find("*/")) {
-                    (Some(open), Some(close)) if open < close => {
-                        depth += 1;
-                        rest = rest.get(open + 2..).unwrap_or_default();
-                    }
-                    (_, Some(close)) => {
-                        depth -= 1;
-                        rest = rest.get(close + 2..).unwrap_or_default();
-                    }
-                    _ => return String::new(),
-                }
-            }
-        } else {
-            return rest
-                .chars()
-                .take_while(|c| c.is_alphanumeric() || *c == '_')
-                .flat_map(char::to_lowercase)
-                .collect();
-        }
-    }
-}
-
-/// What a cursor can be declared for.
-fn is_plain_query(sql: &str) -> bool {
-    matches!(first_word(sql).as_str(), "select" | "table" | "values" | "with")
-}
-
 fn refuse_copy(sql: &str, service: &ServiceName) -> Result<(), Failure> {
-    if first_word(sql) == "copy" {
+    if question::is_copy(sql) {
         return Err(Failure::usage("pgbackup:query only reads, and COPY can write files and run programs")
             .hint("For a table as CSV: --format csv \"TABLE name\"")
             .hint(format!("For COPY use: dokku postgres:connect {service}")));
@@ -508,17 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_first_word() {
-        for (sql, word) in [
-            ("SELECT 1", "select"),
-            ("  ((select 1) union select 2)", "select"),
-            ("-- a\n/* b /* c */ */Copy x TO PROGRAM 'y'", "copy"),
-            (";COPY x TO STDOUT", "copy"),
-            ("/* never ends", ""),
-            ("", ""),
-        ] {
-            assert_eq!(first_word(sql), word, "{sql:?}");
-        }
+    fn refuses_copy() {
         assert!(refuse_copy("/**/copy t to '/x'", &"prod".parse().unwrap()).is_err());
     }
 
@@ -531,8 +464,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(sql in "[-/*a-z(; \n]{0,30}", text in "\\PC{0,40}", position in 0usize..60) {
-            let _ = first_word(&sql);
+        fn no_text_makes_it_panic(sql in "\\PC{0,30}", text in "\\PC{0,40}", position in 0usize..60) {
+            let _ = place(&sql, position);
             let _ = place(&text, position);
             let one = columns(&[("x", Kind::Json)]);
             let json = answer(Format::Json, &one, &[vec![vec![Some(text.as_str())]]]);

@@ -7,6 +7,7 @@ use crate::commands::Context;
 use crate::commands::backups::find;
 use crate::error::Failure;
 use crate::holds::Holds;
+use crate::manifest::Manifest;
 use crate::service::Service;
 use crate::service::name::ServiceName;
 
@@ -54,7 +55,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     };
     let store = context.store(&service)?;
     let (_, mut backup) = find(&Selector::new(Some(backup), None)?, name, store.as_ref(), context)?;
-    let suspicious = backup.read_manifest(store.as_ref())?.is_some_and(|manifest| manifest.suspicious.is_some());
+    let suspicious = backup.read_manifest(store.as_ref())?.is_some_and(Manifest::is_suspicious);
     let mut holds = Holds::read(&folder)?;
     let key = backup.key.to_string();
     let was_held = holds.backups.remove(&key).is_some();

@@ -54,6 +54,15 @@ pub fn show_verification(ui: &Ui, verification: &Verification) {
         let different = rest.filter(|table| !table.matches()).count();
         ui.detail(format!("and {} more tables, {different} of them different", tables.len() - SHOWN));
     }
+    let mut checks =
+        Table::new(&[Column::left("Check"), Column::right("Expected"), Column::right("Found"), Column::left("")]);
+    for check in &verification.checks {
+        let mark = if check.passed { "passed" } else { "FAILED" };
+        checks.row([check.check.to_string(), check.expected.clone(), check.found.clone(), mark.to_owned()]);
+    }
+    if !checks.is_empty() {
+        ui.detail_table(&checks);
+    }
     for difference in verification.differences.iter().filter(|difference| !difference.what.starts_with("table ")) {
         ui.warn(difference.sentence());
     }

@@ -100,12 +100,22 @@ pub fn show(context: &Context, source: &Source, target: &RunningService) -> Resu
 
 /// The rows that somebody wants back may be those that this backup misses, too: names the newest one before it that has them.
 fn warn_of_suspicion(context: &Context, store: &dyn Store, backup: &Backup) {
-    let Some(suspicion) = backup.manifest.as_ref().and_then(|manifest| manifest.suspicious.as_ref()) else { return };
+    let Some(manifest) = backup.manifest.as_ref().filter(|manifest| manifest.is_suspicious()) else { return };
     let service = backup.key.service();
     let folder = context.environment.data_folder().join(service.as_str());
     if Holds::read(&folder).is_ok_and(|holds| holds.has_released(&backup.key)) {
         return;
     }
+    if manifest.failed_checks > 0 {
+        let failed = count(manifest.failed_checks, "check");
+        context.ui.warn(format!("{} is suspicious: when it was made {failed} failed", backup.key));
+        for (name, check) in &manifest.fingerprint.checks {
+            if let Some(failure) = check.failure() {
+                context.ui.warn(format!("check {name}: {failure}"));
+            }
+        }
+    }
+    let Some(suspicion) = &manifest.suspicious else { return };
     context.ui.warn(format!("{} is suspicious: since {} rows are missing", backup.key, suspicion.compared_with));
     for loss in suspicion.tables.iter().take(SHOWN) {
         let now = loss.now.map_or_else(|| "no table".to_owned(), |rows| rows.to_string());

@@ -13,7 +13,7 @@ use crate::commands::restore::source::{self, Fetched};
 use crate::commands::restore::swap_in::Incoming;
 use crate::custom_format::{Contents, Kind as DumpKind, Toc};
 use crate::database::staging::{self, Marker, MissingRoles, Purpose, Temporary};
-use crate::database::{description, dump, fingerprint, load, session};
+use crate::database::{checks, description, dump, fingerprint, load, session};
 use crate::error::{Failure, Kind};
 use crate::journal::State;
 use crate::manifest::{DatabaseDescription, Fingerprint, Manifest};
@@ -288,6 +288,8 @@ impl<'a> Staged<'a> {
         let encoding = &self.description.encoding;
         let (mut found, of_extensions) =
             fingerprint::read(self.service, self.database.name(), &self.expected, &self.statements, encoding)?;
+        let asked = self.expected.checks.iter().map(|(name, check)| (name.clone(), check.check.clone())).collect();
+        found.checks = checks::ask_all(self.service, self.database.name(), None, &asked)?;
         let mut expected = self.expected.clone();
         if self.depth == Depth::Rows || !verification::other_versions(&expected, &found).is_empty() {
             // Extensions fill their tables themselves, each version in its way, and the dump holds only what was added to them.
