@@ -316,6 +316,8 @@ pub const SCHEDULE_CONCURRENCY: &str = "schedule-concurrency";
 pub const ACCESS_KEY_ID: &str = "access-key-id";
 /// See [`ACCESS_KEY_ID`].
 pub const SECRET_ACCESS_KEY: &str = "secret-access-key";
+/// See [`ACCESS_KEY_ID`]; only temporary keys have one.
+pub const SESSION_TOKEN: &str = "session-token";
 /// The property that only `pgbackup:encryption` writes.
 pub const ENCRYPTION: &str = "encryption";
 
@@ -841,6 +843,8 @@ pub struct OwnKeys {
     pub access_key_id: String,
     /// The secret to it.
     pub secret_access_key: Secret,
+    /// What belongs to temporary keys, until they expire.
+    pub session_token: Option<Secret>,
 }
 
 impl OwnKeys {
@@ -853,7 +857,11 @@ impl OwnKeys {
             match (properties.get(subject, ACCESS_KEY_ID)?, properties.get(subject, SECRET_ACCESS_KEY)?) {
                 (None, None) => {}
                 (Some(access_key_id), Some(secret)) => {
-                    return Ok(Some(Self { access_key_id, secret_access_key: Secret::new(secret) }));
+                    return Ok(Some(Self {
+                        access_key_id,
+                        secret_access_key: Secret::new(secret),
+                        session_token: properties.get(subject, SESSION_TOKEN)?.map(Secret::new),
+                    }));
                 }
                 _ => {
                     return Err(Failure::failed(format!("Of the keys of {subject} one half is missing"))
@@ -871,6 +879,10 @@ impl OwnKeys {
     /// When they can't be written.
     pub fn write(&self, properties: &Properties, subject: &Subject) -> Result<()> {
         properties.set(subject, SECRET_ACCESS_KEY, self.secret_access_key.reveal())?;
+        match &self.session_token {
+            Some(token) => properties.set(subject, SESSION_TOKEN, token.reveal())?,
+            None => drop(properties.unset(subject, SESSION_TOKEN)?),
+        }
         properties.set(subject, ACCESS_KEY_ID, &self.access_key_id)
     }
 
@@ -879,7 +891,7 @@ impl OwnKeys {
     /// # Errors
     /// When they can't be removed.
     pub fn clear(properties: &Properties, subject: &Subject) -> Result<bool> {
-        let secret = properties.unset(subject, SECRET_ACCESS_KEY)?;
+        let secret = properties.unset(subject, SECRET_ACCESS_KEY)? | properties.unset(subject, SESSION_TOKEN)?;
         Ok(properties.unset(subject, ACCESS_KEY_ID)? || secret)
     }
 }
@@ -990,9 +1002,17 @@ mod tests {
     fn keys_are_never_mixed_from_two_subjects() {
         let (_folder, properties) = properties();
         let prod = Subject::Service("prod".parse().unwrap());
-        let keys = OwnKeys { access_key_id: "GLOBAL".to_owned(), secret_access_key: Secret::new("s") };
+        let keys = OwnKeys {
+            access_key_id: "GLOBAL".to_owned(),
+            secret_access_key: Secret::new("s"),
+            session_token: Some(Secret::new("t")),
+        };
         keys.write(&properties, &Subject::Global).unwrap();
-        assert_eq!(OwnKeys::read(&properties, &prod).unwrap().unwrap().access_key_id, "GLOBAL");
+        let read = OwnKeys::read(&properties, &prod).unwrap().unwrap();
+        assert_eq!((read.access_key_id.as_str(), read.session_token), ("GLOBAL", Some(Secret::new("t"))));
+        // Lasting keys take no token over from temporary ones.
+        OwnKeys { session_token: None, ..keys }.write(&properties, &Subject::Global).unwrap();
+        assert_eq!(OwnKeys::read(&properties, &prod).unwrap().unwrap().session_token, None);
         properties.set(&prod, ACCESS_KEY_ID, "OWN").unwrap();
         assert!(OwnKeys::read(&properties, &prod).is_err());
         assert!(OwnKeys::clear(&properties, &prod).unwrap());

@@ -343,8 +343,30 @@ fn keys_come_in_by_standard_input_and_are_never_shown() {
     assert_eq!(host.run("report", &["prod", "--pgbackup-access-key-id"]).out, "AKIA1\n");
     let nothing = host.call("subcommands/auth", &words, &[], "");
     assert_eq!(nothing.seen(), " !     Please give the secret access key on standard input\nexit 2");
+    // Temporary keys have a token behind the secret.
+    let lone = ["pgbackup:auth".to_owned(), "prod".to_owned(), "ASIA1".to_owned()];
+    let run = host.call("subcommands/auth", &lone, &[], "secret\ntoken\n");
+    assert!(run.err.contains("give it with --session-token"), "{}", run.err);
+    let pair = [lone.as_slice(), &["--session-token".to_owned()]].concat();
+    let run = host.call("subcommands/auth", &pair, &[], "secret\nto/ken+==\n");
+    assert_eq!(
+        run.seen(),
+        "=====> Setting access-key-id to ASIA1\n=====> Setting secret-access-key\n=====> Setting session-token\nexit 0"
+    );
+    let file = host.property("prod", "session-token");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "to/ken+==");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!host.run("report", &["prod"]).out.contains("to/ken"));
+    let run = host.call("subcommands/auth", &pair, &[], "secret\n");
+    assert_eq!(run.seen(), " !     Please give the session token on standard input\nexit 2");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "to/ken+==", "nothing is half replaced");
+    assert_eq!(host.run("set", &["prod", "session-token", "x"]).code, 2);
+    // Lasting keys do away with it.
+    host.call("subcommands/auth", &words, &[], "top/secret+key\n");
+    assert!(!file.exists());
+    host.call("subcommands/auth", &pair, &[], "secret\ntoken\n");
     assert_eq!(host.run("auth", &["prod", "--clear"]).code, 0);
-    assert!(!host.property("prod", "secret-access-key").exists());
+    assert!(!host.property("prod", "secret-access-key").exists() && !file.exists());
 }
 
 #[test]

@@ -169,7 +169,7 @@ fn patient(server: &Server) -> (tempfile::TempDir, Context, OnDisk) {
     let properties = context.properties();
     properties.set(&Subject::Global, "destination", &format!("s3://{BUCKET}")).unwrap();
     properties.set(&Subject::Global, "endpoint-url", &server.endpoint()).unwrap();
-    OwnKeys { access_key_id: ACCESS_KEY.into(), secret_access_key: Secret::new(SECRET_KEY) }
+    OwnKeys { access_key_id: ACCESS_KEY.into(), secret_access_key: Secret::new(SECRET_KEY), session_token: None }
         .write(&properties, &Subject::Global)
         .unwrap();
     let service = OnDisk::find(&root, &"prod".parse().unwrap()).unwrap();
@@ -243,6 +243,52 @@ fn a_clock_or_a_region_that_is_wrong_is_found() {
     assert_eq!(bad(&findings), [("store", Verdict::Fail)]);
     let fix = &findings.last().unwrap().fixes[0];
     assert!(fix.contains("region eu-central-1"), "{fix}");
+}
+
+#[test]
+fn keys_in_force_and_those_behind_them_are_named() {
+    let server = Server::start();
+    let (_folder, context, service) = patient(&server);
+    let said = || {
+        let (_, findings) = destination::examine(&context, &service).unwrap();
+        let of =
+            |check: &str| findings.iter().find(|finding| finding.check == check).map(|found| found.message.clone());
+        (of("credentials").unwrap_or_default(), of("other-keys").unwrap_or_default())
+    };
+    let (used, others) = said();
+    assert_eq!(used, format!("The keys are those of pgbackup:auth ({ACCESS_KEY})"));
+    assert!(!others.contains("backup-auth"), "{others}");
+    // A pair of the service's own comes before that of all, and both before what dokku-postgres has.
+    let own = OwnKeys {
+        access_key_id: ACCESS_KEY.into(),
+        secret_access_key: Secret::new(SECRET_KEY),
+        session_token: Some(Secret::new("token")),
+    };
+    own.write(&context.properties(), &Subject::Service(service.name.clone())).unwrap();
+    context.properties().set(&Subject::Global, "access-key-id", "GLOBAL").unwrap();
+    let backup = service.root.join("backup");
+    fs::create_dir(&backup).unwrap();
+    fs::write(backup.join("AWS_ACCESS_KEY_ID"), "POSTGRES\n").unwrap();
+    let (used, others) = said();
+    assert_eq!(used, format!("The keys are those of pgbackup:auth ({ACCESS_KEY}), temporary ones"));
+    assert!(
+        others.starts_with(
+            "Other keys are there and not used: those of pgbackup:auth --global (GLOBAL); those of postgres:backup-auth \
+             (The backup-auth of the service prod is incomplete: AWS_SECRET_ACCESS_KEY is not set)"
+        ),
+        "{others}"
+    );
+    fs::write(backup.join("AWS_SECRET_ACCESS_KEY"), SECRET_KEY).unwrap();
+    fs::write(backup.join("AWS_ACCESS_KEY_ID"), ACCESS_KEY).unwrap();
+    context.properties().set(&Subject::Global, "auth", "service").unwrap();
+    let (used, others) = said();
+    assert_eq!(used, format!("The keys are those of postgres:backup-auth ({ACCESS_KEY})"));
+    assert!(
+        others.starts_with(&format!(
+            "Other keys are there and not used (property auth is service): those of pgbackup:auth ({ACCESS_KEY}); those of pgbackup:auth --global"
+        )),
+        "{others}"
+    );
 }
 
 #[test]

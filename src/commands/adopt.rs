@@ -381,7 +381,8 @@ mod tests {
         assert_eq!(remarks(&found(true), &settings(&[]), &prod()), Vec::<String>::new());
         assert!(remarks(&found(false), &settings(&[]), &prod())[0].contains("has no keys"));
         let mut both = settings(&[]);
-        both.own_keys = Some(OwnKeys { access_key_id: "OWN".into(), secret_access_key: Secret::new("x") });
+        both.own_keys =
+            Some(OwnKeys { access_key_id: "OWN".into(), secret_access_key: Secret::new("x"), session_token: None });
         let with_keys = Arrangement { keys: Some(keys()), ..found(false) };
         assert!(remarks(&with_keys, &both, &prod())[0].contains("auth service"));
         let partial = Arrangement { otherwise: vec![("export-args", "--exclude-table x".into())], ..found(true) };

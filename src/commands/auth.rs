@@ -14,9 +14,10 @@ use crate::settings::{self, OwnKeys};
 ///
 /// The secret access key is read from standard input or asked for without showing it; it is never an argument. Not needed
 /// where the host has an instance role or where dokku postgres:backup-auth has set keys: those are used by themselves.
+/// Temporary keys have a session token: it is read after the secret as a line of its own and the keys end with it.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "<service>|--global <access-key-id>|--clear",
+    override_usage = "<service>|--global <access-key-id>|--clear [--session-token]",
     after_help = "Set the keys for lollipop and type the secret when asked
 
     dokku pgbackup:auth lollipop AKIAIOSFODNN7EXAMPLE
@@ -24,6 +25,10 @@ use crate::settings::{self, OwnKeys};
 Set the keys for all services from a file
 
     dokku pgbackup:auth --global AKIAIOSFODNN7EXAMPLE < secret.txt
+
+Set temporary keys: the file has the secret in its first line and the session token in its second
+
+    dokku pgbackup:auth lollipop ASIAIOSFODNN7EXAMPLE --session-token < keys.txt
 
 Forget the keys of lollipop
 
@@ -36,10 +41,16 @@ pub struct Args {
     /// The id of the key; the secret to it is read from standard input
     #[arg(value_name = "access-key-id", required_unless_present = "clear")]
     pub access_key_id: Option<String>,
+    /// Read a session token too: the keys are temporary
+    #[arg(long, conflicts_with = "clear")]
+    pub session_token: bool,
     /// Forget the keys
     #[arg(long, conflicts_with = "access_key_id")]
     pub clear: bool,
 }
+
+/// How the ids of AWS's temporary keys begin; those of lasting ones begin with `AKIA`.
+const TEMPORARY: &str = "ASIA";
 
 /// Sets or clears them.
 ///
@@ -57,7 +68,15 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         return Err(Failure::usage(format!("{id:?} is not the id of an access key")).into());
     }
     let secret_access_key = context.ui.secret("secret access key")?;
+    let session_token = args.session_token.then(|| context.ui.secret("session token")).transpose()?;
     context.ui.header(format!("Setting {} to {id}", settings::ACCESS_KEY_ID));
     context.ui.header(format!("Setting {}", settings::SECRET_ACCESS_KEY));
-    OwnKeys { access_key_id: id.clone(), secret_access_key }.write(&properties, subject)
+    if session_token.is_some() {
+        context.ui.header(format!("Setting {}", settings::SESSION_TOKEN));
+    } else if id.starts_with(TEMPORARY) {
+        context.ui.warn(format!(
+            "{id} looks like a temporary key of AWS, which opens nothing without its session token: give it with --session-token"
+        ));
+    }
+    OwnKeys { access_key_id: id.clone(), secret_access_key, session_token }.write(&properties, subject)
 }

@@ -1,7 +1,7 @@
 //! What every command is handed: the environment, docker, the voice, the clock. Passed, never global.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ use crate::settings::{Auth, OwnKeys, Settings};
 use crate::store::Store;
 use crate::store::destination::Destination;
 use crate::store::folder::FolderStore;
-use crate::store::s3::{Credentials, Pace, S3Settings, S3Store};
+use crate::store::s3::{Answer, Credentials, Pace, S3Settings, S3Store, Source};
 use crate::ui::Ui;
 
 /// The world as a command sees it.
@@ -35,7 +35,19 @@ pub struct Context {
     pub messenger: Messenger,
     /// Something was done that changes how a service's backups are.
     pub has_run: Arc<AtomicBool>,
+    host_keys: Arc<OnceLock<Vec<(Source, Answer)>>>,
     clock: fn() -> Timestamp,
+}
+
+/// Whose keys open a service's store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhoseKeys {
+    /// Those of `pgbackup:auth`.
+    Own,
+    /// Those of `postgres:backup-auth`.
+    Service,
+    /// Those that the host has.
+    Host,
 }
 
 impl Context {
@@ -48,6 +60,7 @@ impl Context {
             ui,
             messenger: Messenger::default(),
             has_run: Arc::default(),
+            host_keys: Arc::default(),
             clock: Timestamp::now,
         }
     }
@@ -93,16 +106,32 @@ impl Context {
         open(destination, &self.settings(&service.name)?, service)
     }
 
-    /// Whose keys open a service's store, in words.
+    /// Whose keys open a service's store, and the same in words.
     ///
     /// # Errors
     /// When the settings call for keys that are not there.
-    pub fn keys_of(&self, service: &Service) -> Result<String> {
+    pub fn keys_of(&self, service: &Service) -> Result<(WhoseKeys, String)> {
         Ok(match Keys::choose(&self.settings(&service.name)?, service)? {
-            Keys::Own(keys) => format!("those of pgbackup:auth ({})", keys.access_key_id),
-            Keys::Service(keys) => format!("those of postgres:backup-auth ({})", keys.access_key),
-            Keys::Chain => "those of the host (environment, profile or instance role)".to_owned(),
+            Keys::Own(keys) => {
+                let temporary = if keys.session_token.is_some() { ", temporary ones" } else { "" };
+                (WhoseKeys::Own, format!("those of pgbackup:auth ({}){temporary}", keys.access_key_id))
+            }
+            Keys::Service(keys) => (WhoseKeys::Service, format!("those of postgres:backup-auth ({})", keys.access_key)),
+            Keys::Chain => (WhoseKeys::Host, "those of the host".to_owned()),
         })
+    }
+
+    /// The keys that this host itself has, in the order in which they are used. They are asked for once: a host that is no instance
+    /// takes seconds to say so.
+    ///
+    /// # Errors
+    /// When we were asked to stop.
+    pub fn keys_of_host(&self) -> Result<&[(Source, Answer)]> {
+        if let Some(known) = self.host_keys.get() {
+            return Ok(known);
+        }
+        let found = S3Store::open(S3Settings::default())?.keys_of_host()?;
+        Ok(self.host_keys.get_or_init(|| found))
     }
 
     /// The services of this host that the caller may see: a plugin that answers Dokku's trigger `user-auth-service` decides.
@@ -154,7 +183,7 @@ fn open(destination: &Destination, settings: &Settings, service: &Service) -> Re
         Keys::Own(keys) => Credentials::Static {
             access_key: keys.access_key_id,
             secret_key: keys.secret_access_key,
-            session_token: None,
+            session_token: keys.session_token,
         },
         Keys::Service(keys) => {
             // What was given together with the keys belongs to them, unless a property says otherwise.
@@ -259,7 +288,7 @@ mod tests {
         fs::write(service.root.join("backup/AWS_ACCESS_KEY_ID"), "SERVICE\n").unwrap();
         fs::write(service.root.join("backup/AWS_SECRET_ACCESS_KEY"), "x\n").unwrap();
         assert_eq!(chosen(&context, &service), "SERVICE");
-        OwnKeys { access_key_id: "OWN".to_owned(), secret_access_key: Secret::new("x") }
+        OwnKeys { access_key_id: "OWN".to_owned(), secret_access_key: Secret::new("x"), session_token: None }
             .write(&context.properties(), &Subject::Global)
             .unwrap();
         assert_eq!(chosen(&context, &service), "OWN");

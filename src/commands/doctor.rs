@@ -10,6 +10,7 @@ pub mod bounded;
 pub mod destination;
 pub mod finding;
 pub mod host;
+pub mod keys;
 pub mod schedule;
 pub mod server;
 

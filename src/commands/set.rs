@@ -56,7 +56,7 @@ fn properties() -> String {
 /// When there is no such property or service, or the value is not valid.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     let (subject, name, value) = (&args.service, args.property.as_str(), args.value.trim());
-    if [settings::ACCESS_KEY_ID, settings::SECRET_ACCESS_KEY].contains(&name) {
+    if [settings::ACCESS_KEY_ID, settings::SECRET_ACCESS_KEY, settings::SESSION_TOKEN].contains(&name) {
         return Err(Failure::usage(format!("{name} is not set this way: arguments can be seen by others"))
             .hint(format!("Type: dokku pgbackup:auth {subject} ACCESS_KEY_ID"))
             .into());

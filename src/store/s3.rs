@@ -15,6 +15,7 @@ mod clock;
 mod dialect;
 mod download;
 mod errors;
+mod keys;
 mod pace;
 mod parts;
 mod upload;
@@ -38,6 +39,7 @@ use super::provider::Provider;
 use super::{ObjectInfo, Store, StoreError, Stored, Terms, Upload, UploadPlan, check_name};
 use crate::secret::Secret;
 
+pub use self::keys::{Answer, Source, Why};
 pub use self::pace::Pace;
 
 /// A signed link is valid for seven days at most: S3's own limit.
@@ -111,6 +113,14 @@ impl S3Store {
     /// [`StoreError::Misconfigured`] when the endpoint is no URL.
     pub fn open(settings: S3Settings) -> Result<Self, StoreError> {
         Ok(Self { client: Arc::new(Client::new(settings)?) })
+    }
+
+    /// Asks every source of keys that this host has, in the order in which they are used where none are set.
+    ///
+    /// # Errors
+    /// When we were asked to stop.
+    pub fn keys_of_host(&self) -> Result<Vec<(Source, Answer)>, StoreError> {
+        self.client.wait(self.client.keys_of_host())
     }
 }
 

@@ -17,8 +17,8 @@ use crate::interrupt;
 use crate::secret::Secret;
 use crate::ui::Ui;
 
-/// No key is longer; more means that something else was piped in.
-const LONGEST_SECRET: u64 = 4096;
+/// No key and no session token is longer; more means that something else was piped in.
+const LONGEST_SECRET: u64 = 16 * 1024;
 
 impl Ui {
     /// Asks the user to type a word (the service's name) before something dangerous is done.

@@ -1,9 +1,12 @@
-//! Keys that are not in the settings: an instance's, read with IMDSv2 from a service that is slow, absent, or changes its mind.
+//! Keys that are not in the settings: of the environment, a profile, a web identity, a container, an instance, from services that are
+//! slow, absent, old, or change their mind. Each ends in the right keys, or in an error that names who failed and what to type.
 //!
-//! The SDK finds that service by the environment, so each case runs this executable again, with an environment of its own.
+//! The SDK finds these services by the environment, so each case runs this executable again, with an environment of its own.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,28 +17,35 @@ use super::*;
 const LARGE: usize = 3 * PART + 5;
 /// Where the inner run finds the store.
 const STORE: &str = "PGBACKUP_TEST_STORE";
+const METADATA: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
+/// Nobody listens there.
+const NOBODY: &str = "http://127.0.0.1:1";
+const LIST: &str = "get /latest/meta-data/iam/security-credentials/ ";
 
-/// An instance's metadata service: version 2 alone, as hosts have it today. Each time its keys are asked for the token has the next number.
-struct Metadata {
+/// Status, further headers, body.
+type Reply = (u16, &'static str, String);
+
+/// A service that answers each request by its head, in lower case, or not at all.
+struct Stub {
     endpoint: String,
 }
 
-impl Metadata {
-    fn start() -> Self {
+impl Stub {
+    fn start(answer: impl Fn(&[String]) -> Option<Reply> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::new(AtomicUsize::new(0));
+        let answer = Arc::new(answer);
         std::thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
-                let count = Arc::clone(&asked);
-                std::thread::spawn(move || answer(&socket, &count));
+                let answer = Arc::clone(&answer);
+                std::thread::spawn(move || serve(&socket, answer.as_ref()));
             }
         });
         Self { endpoint }
     }
 }
 
-fn answer(socket: &TcpStream, asked: &AtomicUsize) {
+fn serve(mut socket: &TcpStream, answer: &dyn Fn(&[String]) -> Option<Reply>) {
     let mut reader = BufReader::new(socket);
     loop {
         let mut head = Vec::new();
@@ -47,45 +57,80 @@ fn answer(socket: &TcpStream, asked: &AtomicUsize) {
                 Ok(_) => head.push(line.trim_end().to_ascii_lowercase()),
             }
         }
-        let has = |wanted: &str| head.iter().any(|line| line.starts_with(wanted));
-        let (status, header, body) = if has("put /latest/api/token ") {
-            (200, "x-aws-ec2-metadata-token-ttl-seconds: 21600\r\n", "session".to_owned())
-        } else if !has("x-aws-ec2-metadata-token: session") {
-            (401, "", String::new())
-        } else if has("get /latest/meta-data/iam/security-credentials/ ") {
-            (200, "", "role".to_owned())
-        } else if has("get /latest/meta-data/iam/security-credentials/role ") {
-            let number = asked.fetch_add(1, Ordering::Relaxed) + 1;
-            let text = format!(
-                r#"{{"Code":"Success","LastUpdated":"2026-11-24T00:00:00Z","Type":"AWS-HMAC","AccessKeyId":"{ACCESS_KEY}","SecretAccessKey":"{SECRET_KEY}","Token":"token-{number}","Expiration":"2999-01-01T00:00:00Z"}}"#
-            );
-            (200, "", text)
-        } else {
-            (404, "", String::new())
+        let length = head.iter().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        reader.read_exact(&mut body).unwrap();
+        head.push(String::from_utf8(body).unwrap());
+        let Some((status, header, body)) = answer(&head) else {
+            std::thread::sleep(Duration::from_mins(1));
+            return;
         };
         let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n{header}\r\n{body}", body.len());
-        let mut socket = socket;
         if socket.write_all(answer.as_bytes()).is_err() {
             return;
         }
     }
 }
 
-/// Runs [`with_the_keys_of_the_host`] with this metadata service; returns whether the upload went well, and what it said.
-fn upload_with(metadata: &str, server: &Server) -> (bool, String) {
-    let home = tempfile::tempdir().unwrap();
+fn has(head: &[String], wanted: &str) -> bool {
+    head.iter().any(|line| line.starts_with(wanted))
+}
+
+fn keys(token: &str, until: &str) -> String {
+    format!(
+        r#"{{"Code":"Success","LastUpdated":"2026-11-24T00:00:00Z","Type":"AWS-HMAC","AccessKeyId":"{ACCESS_KEY}","SecretAccessKey":"{SECRET_KEY}","Token":"{token}","Expiration":"{until}"}}"#
+    )
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "an answer as a stub gives it")]
+fn said(status: u16, body: impl Into<String>) -> Option<Reply> {
+    Some((status, "", body.into()))
+}
+
+/// What an instance's metadata service says to somebody with a session token; such tokens it gives to everybody.
+fn metadata(answer: impl Fn(&[String]) -> Option<Reply> + Send + Sync + 'static) -> Stub {
+    Stub::start(move |head| {
+        if has(head, "put /latest/api/token ") {
+            return Some((200, "x-aws-ec2-metadata-token-ttl-seconds: 21600\r\n", "session".to_owned()));
+        }
+        if has(head, "x-aws-ec2-metadata-token: session") { answer(head) } else { said(401, "") }
+    })
+}
+
+/// Each time its keys are asked for the token has the next number.
+fn instance() -> Stub {
+    let asked = AtomicUsize::new(0);
+    metadata(move |head| {
+        if has(head, LIST) {
+            said(200, "role")
+        } else if has(head, "get /latest/meta-data/iam/security-credentials/role ") {
+            let number = asked.fetch_add(1, Ordering::Relaxed) + 1;
+            said(200, keys(&format!("token-{number}"), "2999-01-01T00:00:00Z"))
+        } else {
+            said(404, "")
+        }
+    })
+}
+
+/// Runs [`with_the_keys_of_the_host`] in this environment; returns whether the upload went well, and what it said.
+fn upload_as(server: &Server, home: &Path, environment: &[(&str, &str)]) -> (bool, String) {
     #[expect(clippy::disallowed_methods, reason = "tests run the executable")]
     let run = Command::new(std::env::current_exe().unwrap())
         .args(["store::credentials::with_the_keys_of_the_host", "--exact", "--nocapture"])
         .env_clear()
-        .env("HOME", home.path())
-        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata)
+        .env("HOME", home)
         .env(STORE, server.endpoint())
+        .envs(environment.iter().copied())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&run.stdout).into_owned();
     assert!(run.status.success(), "{said}{}", String::from_utf8_lossy(&run.stderr));
+    assert!(!said.contains(SECRET_KEY), "{said}");
     (said.contains("uploaded: "), said)
+}
+
+fn upload_with(metadata: &str, server: &Server) -> (bool, String) {
+    upload_as(server, tempfile::tempdir().unwrap().path(), &[(METADATA, metadata)])
 }
 
 /// The inner run; without its environment there is nothing to do.
@@ -94,8 +139,10 @@ fn with_the_keys_of_the_host() {
     #[expect(clippy::disallowed_methods, reason = "set by the outer run")]
     let Ok(endpoint) = std::env::var(STORE) else { return };
     let settings = S3Settings { bucket: BUCKET.into(), endpoint: Some(endpoint), ..S3Settings::default() };
-    match upload(&s3(settings), NAME, &bytes(LARGE), HEAD, LARGE as u64) {
-        Ok(stored) => println!("uploaded: {}", stored.bytes),
+    let store = s3(settings);
+    match upload(&store, NAME, &bytes(LARGE), HEAD, LARGE as u64) {
+        Ok(stored) => println!("uploaded: {} with {}", stored.bytes, store.terms().keys_from.unwrap()),
+        Err(StoreError::Misconfigured { message, hint }) => println!("failed: {message}\nhint: {hint}"),
         Err(error) => println!("failed: {error}"),
     }
 }
@@ -104,11 +151,19 @@ fn token(seen: &Seen) -> Option<String> {
     seen.header("x-amz-security-token").map(str::to_owned)
 }
 
+/// The tokens that the calls since the last look were signed with, and the object is gone again.
+fn tokens(server: &Server) -> Vec<Option<String>> {
+    let mut tokens: Vec<Option<String>> = server.seen().iter().map(token).collect();
+    tokens.dedup();
+    let _ = std::fs::remove_file(server.root.path().join(BUCKET).join(NAME));
+    tokens
+}
+
 #[test]
 fn an_instances_keys_are_read_with_a_session_and_renewed_while_a_transfer_runs() {
-    let (server, metadata) = (Server::start(), Metadata::start());
+    let (server, metadata) = (Server::start(), instance());
     let (good, said) = upload_with(&metadata.endpoint, &server);
-    assert!(good, "{said}");
+    assert!(good && said.contains("with the instance role"), "{said}");
     assert!(server.seen().iter().all(|seen| token(seen).is_some()));
     // What was good for the beginning has expired when a later part is sent.
     let expired = || Fault::Answer(400, "ExpiredToken", "The provided token has expired.");
@@ -140,15 +195,238 @@ fn an_instances_keys_are_read_with_a_session_and_renewed_while_a_transfer_runs()
 }
 
 #[test]
+fn keys_that_end_by_themselves_are_renewed_before_the_store_refuses_them() {
+    let server = Server::start();
+    let asked = AtomicUsize::new(0);
+    let metadata = metadata(move |head| {
+        if has(head, LIST) {
+            return said(200, "role");
+        }
+        let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(1);
+        let number = asked.fetch_add(1, Ordering::Relaxed);
+        said(200, keys(&format!("token-{number}"), &format!("{soon:.0}")))
+    });
+    server.slow_down();
+    let (good, said) = upload_with(&metadata.endpoint, &server);
+    assert!(good, "{said}");
+    let tokens = tokens(&server);
+    assert!(tokens.len() > 1 && tokens.iter().all(Option::is_some), "{tokens:?}");
+}
+
+#[test]
+fn a_role_that_is_exchanged_is_followed() {
+    // Another name each time, and the first one is gone before its keys are asked for.
+    let (server, asked) = (Server::start(), AtomicUsize::new(0));
+    let metadata = metadata(move |head| {
+        if has(head, LIST) {
+            let number = asked.fetch_add(1, Ordering::Relaxed);
+            return said(200, format!("role-{number}"));
+        }
+        let current = asked.load(Ordering::Relaxed).saturating_sub(1);
+        if current == 0 || !has(head, &format!("get /latest/meta-data/iam/security-credentials/role-{current} ")) {
+            return said(404, "");
+        }
+        said(200, keys(&format!("token-of-role-{current}"), "2999-01-01T00:00:00Z"))
+    });
+    let (good, said) = upload_with(&metadata.endpoint, &server);
+    assert!(good, "{said}");
+    let tokens = tokens(&server);
+    assert!(tokens.iter().flatten().all(|token| token.starts_with("token-of-role-")), "{tokens:?}");
+}
+
+#[test]
 fn a_host_without_keys_is_told_so_within_seconds() {
     let server = Server::start();
-    // Takes connections and never answers.
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    for endpoint in ["http://127.0.0.1:1".to_owned(), format!("http://{}", silent.local_addr().unwrap())] {
+    let failing: [(&str, Stub, &str, &str); 7] =
+        [
+            // As it is in a container when the hop limit is 1: the answer to the request for a token is lost on the way.
+            ("silent", Stub::start(|_| None), "with hop limit 1", "--http-put-response-hop-limit 2"),
+            (
+                "version 1 alone",
+                Stub::start(|head| {
+                    if has(head, "put ") { said(405, "") } else { said(200, keys("v1", "2999-01-01T00:00:00Z")) }
+                }),
+                "version 1 (IMDSv1) alone",
+                "--http-tokens",
+            ),
+            ("switched off", Stub::start(|_| said(403, "")), "switched off", "--http-endpoint enabled"),
+            ("no role", metadata(|_| said(404, "")), "this instance has none", "associate-iam-instance-profile"),
+            (
+                "no JSON",
+                metadata(|head| said(200, if has(head, LIST) { "role" } else { "<html>please log in</html>" })),
+                "answers with something that is no keys",
+                "pgbackup:auth",
+            ),
+            (
+                "no trust",
+                metadata(|head| {
+                    said(
+                        200,
+                        if has(head, LIST) {
+                            "role"
+                        } else {
+                            r#"{"Code":"AssumeRoleUnauthorizedAccess","Message":"EC2 cannot assume the role"}"#
+                        },
+                    )
+                }),
+                "EC2 cannot assume the role",
+                "pgbackup:auth",
+            ),
+            ("broken", metadata(|_| said(500, "")), "answers HTTP 500", "pgbackup:auth"),
+        ];
+    for (case, stub, cause, next) in failing {
         let began = Instant::now();
-        let (good, said) = upload_with(&endpoint, &server);
-        assert!(!good && said.contains("failed: There are no keys for the store"), "{endpoint}: {said}");
-        assert!(began.elapsed() < Duration::from_secs(15), "{endpoint}: {:?}", began.elapsed());
+        let (good, said) = upload_with(&stub.endpoint, &server);
+        assert!(!good && said.contains("failed: There are no keys for the store: "), "{case}: {said}");
+        assert!(said.contains(cause) && said.contains(next), "{case}: {said}");
+        assert!(said.contains("hint: ") && !said.contains("please log in"), "{case}: {said}");
+        assert!(began.elapsed() < Duration::from_secs(15), "{case}: {:?}", began.elapsed());
     }
+    let (good, said) = upload_with(NOBODY, &server);
+    assert!(
+        !good && said.contains("nor the environment, a profile or an instance role has any\nhint: Type: "),
+        "{said}"
+    );
     assert!(server.seen().is_empty(), "nothing was sent without keys");
+}
+
+#[test]
+fn a_containers_service_gives_keys_or_is_named() {
+    let server = Server::start();
+    let home = tempfile::tempdir().unwrap();
+    let run = |stub: &str| {
+        upload_as(
+            &server,
+            home.path(),
+            &[
+                (METADATA, NOBODY),
+                ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &format!("{stub}/keys")),
+                ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "letmein"),
+            ],
+        )
+    };
+    let stub = Stub::start(|head| {
+        if has(head, "authorization: letmein") { said(200, keys("ecs", "2999-01-01T00:00:00Z")) } else { said(401, "") }
+    });
+    let (good, said) = run(&stub.endpoint);
+    assert!(good && said.contains("with the container's credentials service"), "{said}");
+    assert_eq!(tokens(&server), [Some("ecs".to_owned())]);
+    for (stub, cause) in [
+        (Stub::start(|_| self::said(500, "")).endpoint, "500"),
+        (Stub::start(|_| self::said(200, "<html>")).endpoint, "something that is no keys"),
+        (NOBODY.to_owned(), "refused"),
+    ] {
+        let (good, said) = run(&stub);
+        assert!(!good && said.contains("the container's credentials service"), "{cause}: {said}");
+        assert!(said.contains(cause) && said.contains("AWS_CONTAINER_CREDENTIALS_FULL_URI"), "{cause}: {said}");
+    }
+    assert_eq!(tokens(&server), []);
+}
+
+#[test]
+fn a_web_identity_is_exchanged_for_keys_at_sts() {
+    let server = Server::start();
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("token");
+    std::fs::write(&file, "the-token-of-the-host").unwrap();
+    let run = |sts: &str, file: &Path| {
+        upload_as(
+            &server,
+            home.path(),
+            &[
+                (METADATA, NOBODY),
+                ("AWS_WEB_IDENTITY_TOKEN_FILE", file.to_str().unwrap()),
+                ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/backup"),
+                ("AWS_ENDPOINT_URL_STS", sts),
+            ],
+        )
+    };
+    let sts = Stub::start(|head| {
+        let form = head.last().unwrap();
+        if !form.contains("webidentitytoken=the-token-of-the-host")
+            && !form.contains("WebIdentityToken=the-token-of-the-host")
+        {
+            return said(400, "");
+        }
+        said(
+            200,
+            format!(
+                "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleWithWebIdentityResult>\
+                 <Credentials><AccessKeyId>{ACCESS_KEY}</AccessKeyId><SecretAccessKey>{SECRET_KEY}</SecretAccessKey>\
+                 <SessionToken>sts</SessionToken><Expiration>2999-01-01T00:00:00Z</Expiration></Credentials>\
+                 <AssumedRoleUser><Arn>arn:aws:sts::123456789012:assumed-role/backup/x</Arn><AssumedRoleId>AROA:x</AssumedRoleId></AssumedRoleUser>\
+                 </AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"
+            ),
+        )
+    });
+    let (good, said) = run(&sts.endpoint, &file);
+    assert!(good && said.contains("with the web identity"), "{said}");
+    assert_eq!(tokens(&server), [Some("sts".to_owned())]);
+    let refusing = Stub::start(|_| {
+        self::said(
+            403,
+            "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>Not authorized to perform \
+             sts:AssumeRoleWithWebIdentity</Message></Error></ErrorResponse>",
+        )
+    });
+    for (sts, file, cause) in [
+        (&refusing.endpoint, file.as_path(), "AccessDenied"),
+        (&sts.endpoint, &home.path().join("nosuch"), "No such file"),
+    ] {
+        let (good, said) = run(sts, file);
+        assert!(!good && said.contains("no keys for the store: the web identity"), "{cause}: {said}");
+        assert!(said.contains(cause) && said.contains("AWS_ROLE_ARN"), "{cause}: {said}");
+        assert!(!said.contains("the-token-of-the-host"), "{said}");
+    }
+    assert_eq!(tokens(&server), []);
+}
+
+#[test]
+fn a_profile_comes_before_the_role_and_after_the_environment() {
+    let (server, metadata) = (Server::start(), instance());
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join(".aws");
+    std::fs::create_dir(&folder).unwrap();
+    let profile = |name: &str, token: &str| {
+        format!(
+            "[{name}]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\naws_session_token = {token}\n"
+        )
+    };
+    let credentials = folder.join("credentials");
+    std::fs::write(&credentials, profile("default", "p1") + &profile("backup", "p2")).unwrap();
+    let role = (METADATA, metadata.endpoint.as_str());
+    let (good, said) = upload_as(&server, home.path(), &[role]);
+    assert!(good && said.contains("with the profile in ~/.aws"), "{said}");
+    assert_eq!(tokens(&server), [Some("p1".to_owned())]);
+    assert!(upload_as(&server, home.path(), &[role, ("AWS_PROFILE", "backup")]).0);
+    assert_eq!(tokens(&server), [Some("p2".to_owned())]);
+    let environment =
+        [role, ("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY), ("AWS_SESSION_TOKEN", "env")];
+    let (good, said) = upload_as(&server, home.path(), &environment);
+    assert!(good && said.contains("with the environment"), "{said}");
+    assert_eq!(tokens(&server), [Some("env".to_owned())]);
+    // A profile without keys has none; one that is misspelt or can't be read must not be passed over for another identity.
+    std::fs::write(&credentials, "[default]\nregion = eu-central-1\n").unwrap();
+    let (good, said) = upload_as(&server, home.path(), &[role]);
+    assert!(good && said.contains("with the instance role"), "{said}");
+    tokens(&server);
+    let half = "[default]\naws_access_key_id = AKIAHALF\n";
+    let process = "[default]\ncredential_process = /bin/keys\n";
+    for (text, profile, cause) in [
+        (half, "default", "aws_secret_access_key"),
+        (half, "nosuch", "nosuch"),
+        (process, "default", "credential"),
+        ("[default\n", "default", "profile"),
+    ] {
+        std::fs::write(&credentials, text).unwrap();
+        let (good, said) = upload_as(&server, home.path(), &[role, ("AWS_PROFILE", profile)]);
+        assert!(!good && said.contains("no keys for the store: the profile in ~/.aws"), "{text} {profile}: {said}");
+        assert!(said.contains(cause) && said.contains("~dokku/.aws/config"), "{text} {profile}: {said}");
+    }
+    if rustix::process::geteuid().is_root() {
+        return; // who reads every file
+    }
+    std::fs::set_permissions(&credentials, std::fs::Permissions::from_mode(0o000)).unwrap();
+    let (good, said) = upload_as(&server, home.path(), &[role]);
+    assert!(!good && said.contains("the profile in ~/.aws"), "{said}");
 }

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::bounded::{bounded, to_the_end};
 use super::finding::{Finding, Group, Verdict};
+use super::keys;
 use crate::commands::context::Context;
 use crate::error::Failure;
 use crate::interrupt;
@@ -122,7 +123,7 @@ pub fn examine(context: &Context, service: &Service) -> Result<(Option<BackupKey
     match try_out(&store, &host, name)? {
         Ok(trials) => {
             if matches!(destination, Destination::S3 { .. }) {
-                findings.push(credentials(&context.keys_of(service)?, &trials.terms));
+                findings.extend(keys::examine(context, service, &trials.terms)?);
                 findings.extend(terms(&trials.terms));
             }
             findings.extend(judge(&trials, name, &store.describe()));
@@ -130,7 +131,7 @@ pub fn examine(context: &Context, service: &Service) -> Result<(Option<BackupKey
         }
         Err(error) => {
             if matches!(destination, Destination::S3 { .. }) {
-                findings.push(credentials(&context.keys_of(service)?, &store.terms()));
+                findings.extend(keys::examine(context, service, &store.terms())?);
                 findings.extend(clock(&store.terms()));
             }
             findings.push(
@@ -257,12 +258,6 @@ impl TestObject<'_> {
         let left = (!deleted.is_granted()).then_some(left);
         (deleted, left)
     }
-}
-
-/// Whose keys are used.
-fn credentials(whose: &str, terms: &Terms) -> Finding {
-    let from = terms.keys_from.as_ref().map(|from| format!(", here {from}")).unwrap_or_default();
-    Group::Destination.ok("credentials", format!("The keys are {whose}{from}"))
 }
 
 fn terms(terms: &Terms) -> Vec<Finding> {

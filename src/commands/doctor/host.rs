@@ -77,7 +77,7 @@ fn own_secrets(context: &Context, service: &Service) -> Finding {
 }
 
 /// Properties that open something.
-const SECRETS: [&str; 1] = [settings::SECRET_ACCESS_KEY];
+const SECRETS: [&str; 3] = [settings::SECRET_ACCESS_KEY, settings::SESSION_TOKEN, settings::ENCRYPTION];
 
 /// dokku-postgres up to 1.48 leaves its secrets readable for everybody.
 fn service_secrets(service: &Service) -> Finding {

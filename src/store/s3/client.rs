@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::environment::region::EnvironmentVariableRegionProvider;
 use aws_config::imds;
 use aws_config::meta::region::RegionProviderChain;
@@ -15,9 +14,8 @@ use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, ConfigBag, Intercept, ProvideCredentials, Region, RequestChecksumCalculation,
-    ResponseChecksumValidation, RuntimeComponents, SharedCredentialsProvider, SharedHttpClient,
-    StalledStreamProtectionConfig,
+    BehaviorVersion, ConfigBag, Intercept, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    RuntimeComponents, SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::BoxError;
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
@@ -26,7 +24,7 @@ use tokio::sync::Mutex;
 
 use super::clock::Clock;
 use super::dialect::Dialect;
-use super::errors;
+use super::keys::{self, Answer, Source};
 use super::parts::Cut;
 use super::{Credentials, S3Settings};
 use crate::interrupt;
@@ -224,20 +222,17 @@ impl Client {
     }
 
     async fn connect(&self, region: Option<String>, generation: u32) -> Result<Connection, StoreError> {
-        let http = self.http.get_or_init(|| {
-            aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https()
-        });
+        let http = self.http();
         let environment = ProviderConfig::default().with_http_client(http.clone());
         let region = match region.or_else(|| self.settings.region.clone()) {
             Some(region) => region,
             None => self.region_of(&environment).await,
         };
         let region_of_keys = Region::new(region.clone());
-        let (credentials, keys_from) =
-            self.credentials(&environment.with_region(Some(region_of_keys.clone())), region_of_keys.clone()).await?;
+        let (credentials, keys_from) = self.credentials(&environment, region_of_keys.clone()).await?;
         let mut config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .http_client(http.clone())
+            .http_client(http)
             .credentials_provider(credentials)
             .region(region_of_keys)
             .force_path_style(self.dialect.path_style)
@@ -305,24 +300,33 @@ impl Client {
                 Ok((SharedCredentialsProvider::new(nothing), None))
             }
             Credentials::Chain => {
-                // A host that is no instance answers nothing at the metadata address: told after seconds, not after a minute.
-                let instance = imds::Client::builder()
-                    .configure(environment)
-                    .connect_timeout(Duration::from_secs(1))
-                    .read_timeout(Duration::from_secs(2))
-                    .max_attempts(2)
-                    .build();
-                let chain = DefaultCredentialsChain::builder()
-                    .region(region)
-                    .configure(environment.clone())
-                    .imds_client(instance)
-                    .build()
-                    .await;
-                // Asked for once here, so that having none has its own words.
-                let keys = chain.provide_credentials().await.map_err(|error| errors::no_credentials(&error))?;
-                Ok((SharedCredentialsProvider::new(chain), provider_of(&keys)))
+                let environment = environment.clone().with_region(Some(region));
+                let (provider, source) = keys::first(keys::sources(&environment)).await?;
+                Ok((provider, Some(source.name().to_owned())))
             }
         }
+    }
+
+    /// Asks every source of keys that this host has, also those that are not used.
+    pub async fn keys_of_host(&self) -> Vec<(Source, Answer)> {
+        let region = self.settings.region.clone().unwrap_or_else(|| "us-east-1".to_owned());
+        let environment =
+            ProviderConfig::default().with_http_client(self.http()).with_region(Some(Region::new(region)));
+        let mut found = Vec::new();
+        for (source, provider) in keys::sources(&environment) {
+            found.push((source, keys::ask(source, &provider).await));
+        }
+        found
+    }
+
+    fn http(&self) -> SharedHttpClient {
+        self.http
+            .get_or_init(|| {
+                aws_smithy_http_client::Builder::new()
+                    .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
+                    .build_https()
+            })
+            .clone()
     }
 }
 
@@ -372,14 +376,6 @@ impl Drop for Client {
     }
 }
 
-/// Who in the chain gave the keys (`IMDSv2`, `EnvironmentVariable`): the SDK says it in its own description of them alone, where the secret
-/// is left out.
-fn provider_of(keys: &aws_sdk_s3::config::Credentials) -> Option<String> {
-    let text = format!("{keys:?}");
-    let (_, rest) = text.split_once("provider_name: \"")?;
-    rest.split_once('"').map(|(name, _)| name.to_owned())
-}
-
 /// An endpoint is `http[s]://host[:port]`, without a path or keys in it.
 fn check_endpoint(endpoint: &str) -> Result<(), StoreError> {
     let rest = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
@@ -392,15 +388,4 @@ fn check_endpoint(endpoint: &str) -> Result<(), StoreError> {
         message: "The endpoint is not a URL like https://host or http://host:port".to_owned(),
         hint: "Type: dokku pgbackup:set <service> endpoint-url https://HOST".to_owned(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_source_of_keys_is_told_and_the_secret_is_not() {
-        let keys = aws_sdk_s3::config::Credentials::new("AKIA", "hunter2", None, None, "IMDSv2");
-        assert_eq!(provider_of(&keys).as_deref(), Some("IMDSv2"));
-    }
 }

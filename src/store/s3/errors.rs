@@ -202,7 +202,7 @@ impl Trouble {
             return error;
         }
         match self.kind {
-            Kind::NoCredentials => no_credentials_because(&self.detail),
+            Kind::NoCredentials => no_credentials(&self.detail),
             Kind::Unreachable => misconfigured(
                 format!("{store} can't be reached: {}", self.detail),
                 "Look whether the endpoint is right (dokku pgbackup:set <service> endpoint-url …) and whether this host's network, DNS and firewall let it through",
@@ -257,7 +257,7 @@ impl Trouble {
                 ),
                 ("ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired", _) => misconfigured(
                     format!("The session token of {} has expired", key_source(settings)),
-                    "Renew the temporary keys, or use lasting ones: dokku pgbackup:auth <service>",
+                    "Renew the temporary keys (dokku pgbackup:auth <service> ACCESS_KEY_ID --session-token), or use lasting ones: dokku pgbackup:auth <service> ACCESS_KEY_ID",
                 ),
                 ("InvalidToken" | "InvalidSecurity" | "Unauthorized", _) | (_, 401) => misconfigured(
                     format!("{store} doesn't take the keys of {}{}", key_source(settings), self.quoted()),
@@ -390,20 +390,11 @@ impl Trouble {
     }
 }
 
-/// Nobody has given us keys.
-pub fn no_credentials(error: &(dyn Error + 'static)) -> StoreError {
-    no_credentials_because(&causes(error))
-}
-
-fn no_credentials_because(detail: &str) -> StoreError {
-    let why = if detail.contains("no credentials found in chain") || detail.is_empty() {
-        "neither the settings nor the environment, a profile or an instance role has any".to_owned()
-    } else {
-        detail.to_owned()
-    };
+/// Keys that were there when the connection was made, and are not any more.
+fn no_credentials(detail: &str) -> StoreError {
     StoreError::Misconfigured {
-        message: format!("There are no keys for the store: {why}"),
-        hint: "Type: dokku pgbackup:auth <service> (or dokku postgres:backup-auth <service> …), or give this host an instance role; in a container the instance metadata needs hop limit 2".to_owned(),
+        message: format!("There are no keys for the store any more: {detail}"),
+        hint: "See who gives them: dokku pgbackup:doctor <service>".to_owned(),
     }
 }
 
@@ -431,7 +422,7 @@ fn network_kind(timeout: bool, causes: &str) -> Kind {
 }
 
 /// The innermost words of a chain: outer ones are "dispatch failure" and "io error".
-fn causes(error: &(dyn Error + 'static)) -> String {
+pub fn causes(error: &(dyn Error + 'static)) -> String {
     let mut all: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
@@ -507,20 +498,6 @@ mod tests {
         ]);
         assert_eq!(causes(&error), "tcp connect error: Connection refused (os error 111)");
         assert_eq!(causes(&layers(&["a\n\u{1b}[31m b"])), "a [31m b");
-    }
-
-    #[test]
-    fn having_no_keys_is_one_sentence() {
-        let error = layers(&[
-            "the credential provider was not enabled",
-            "no credentials found in chain. Attempted: Environment: …",
-        ]);
-        assert_eq!(
-            no_credentials(&error).to_string(),
-            "There are no keys for the store: neither the settings nor the environment, a profile or an instance role has any"
-        );
-        let error = layers(&["an error occurred while loading credentials", "request forbidden: IMDS is disabled"]);
-        assert!(no_credentials(&error).to_string().ends_with("request forbidden: IMDS is disabled"));
     }
 
     #[test]
