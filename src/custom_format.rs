@@ -11,6 +11,7 @@
 //!
 //! Numbers: a sign byte (0 or 1), then four bytes, least significant first. Strings: a number, then as many bytes; -1 is NULL.
 
+mod expand;
 mod tally;
 mod toc;
 

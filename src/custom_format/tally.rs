@@ -2,25 +2,21 @@
 //!
 //! It is the proof behind "this dump is whole": every entry with data has had its block, once, with all its chunks and its
 //! end; nothing stands between the blocks. An uncompressed dump has one chunk per row, some hundred bytes each, so chunks that
-//! lie within one piece take a short path of their own. A zlib stream is inflated (and its checksum compared); LZ4 and
-//! Zstandard (PostgreSQL 16, only when asked for) are walked over without looking inside: their rows count as unknown.
+//! lie within one piece take a short path of their own. Compressed rows are expanded in passing ([`Expand`]).
 
 use std::collections::{BTreeMap, HashMap};
 
-use flate2::{Decompress, FlushDecompress, Status};
-
 use xxhash_rust::xxh3::Xxh3Default;
 
+use super::expand::{Expand, Stage};
 use super::{BLOCK_DATA, BLOCK_LARGE_OBJECTS, Compression, END_MARK, FormatError, Toc, parse_number};
 use crate::checksum::Sum;
-
-/// Space for inflated bytes.
-const INFLATED: usize = 64 << 10;
 
 /// What the blocks held.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contents {
-    /// Rows by the dump id of each `TABLE DATA` entry; `None` where they can't be counted in passing (LZ4, Zstandard, `--inserts`).
+    /// Rows by the dump id of each `TABLE DATA` entry; `None` where they can't be counted in passing (`--inserts`, or a compression that
+    /// refers back too far).
     pub rows: BTreeMap<i32, Option<u64>>,
     /// Number of large objects.
     pub large_objects: u64,
@@ -48,7 +44,7 @@ pub struct Tally {
     /// Bytes taken so far.
     at: u64,
     block: Block,
-    inflate: Option<Inflate>,
+    expand: Option<Expand>,
     summing: Option<Summing>,
 }
 
@@ -168,73 +164,6 @@ impl Lines {
     }
 }
 
-/// A zlib stream at work.
-struct Inflate {
-    stream: Decompress,
-    space: Vec<u8>,
-    /// Whether the stream has begun, and whether it has come to its end.
-    begun: bool,
-    ended: bool,
-}
-
-impl std::fmt::Debug for Inflate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inflate").field("begun", &self.begun).field("ended", &self.ended).finish_non_exhaustive()
-    }
-}
-
-impl Inflate {
-    fn new() -> Self {
-        Self { stream: Decompress::new(true), space: vec![0; INFLATED], begun: false, ended: false }
-    }
-
-    fn restart(&mut self) {
-        if self.begun {
-            self.stream.reset(true);
-        }
-        self.begun = false;
-        self.ended = false;
-    }
-
-    /// Inflates a piece and counts its lines.
-    fn take(
-        &mut self,
-        mut piece: &[u8],
-        lines: &mut Lines,
-        mut summing: Option<&mut Summing>,
-    ) -> Result<(), &'static str> {
-        loop {
-            if self.ended {
-                return if piece.is_empty() { Ok(()) } else { Err("bytes stand behind a compressed stream") };
-            }
-            let (before_in, before_out) = (self.stream.total_in(), self.stream.total_out());
-            let status = self
-                .stream
-                .decompress(piece, &mut self.space, FlushDecompress::None)
-                .map_err(|_| "a compressed stream is damaged")?;
-            self.begun = true;
-            let taken = usize::try_from(self.stream.total_in() - before_in).unwrap_or(usize::MAX);
-            let made = usize::try_from(self.stream.total_out() - before_out).unwrap_or(usize::MAX);
-            let text = self.space.get(..made).unwrap_or_default();
-            lines.take(text);
-            if let Some(summing) = summing.as_deref_mut() {
-                summing.take(text);
-            }
-            piece = piece.get(taken..).unwrap_or_default();
-            match status {
-                Status::StreamEnd => self.ended = true,
-                // A full space may be too small for all that the input gives: ask again.
-                Status::Ok | Status::BufError if made == self.space.len() => {}
-                Status::Ok | Status::BufError if piece.is_empty() => return Ok(()),
-                Status::Ok | Status::BufError if made == 0 && taken == 0 => {
-                    return Err("a compressed stream is damaged");
-                }
-                Status::Ok | Status::BufError => {}
-            }
-        }
-    }
-}
-
 impl Tally {
     /// Begins behind a table of contents.
     pub fn new(toc: &Toc) -> Self {
@@ -254,7 +183,7 @@ impl Tally {
             begun: Vec::with_capacity(5),
             at: 0,
             block: Block { dump_id: 0, kind: BlockKind::OtherRows, lines: Lines::default() },
-            inflate: (toc.compression() == Compression::Gzip).then(Inflate::new),
+            expand: Expand::new(toc.compression()),
             summing: None,
         }
     }
@@ -421,19 +350,26 @@ impl Tally {
         }
         expected.seen = true;
         self.block = Block { dump_id, kind: expected.kind, lines: Lines::default() };
-        if let Some(inflate) = &mut self.inflate {
-            inflate.restart();
+        if let Some(expand) = &mut self.expand {
+            expand.restart();
         }
         self.state = if kind == BLOCK_LARGE_OBJECTS { State::LargeObject } else { State::Length };
         Ok(())
     }
 
     fn chunk(&mut self, chunk: &[u8]) -> Result<(), FormatError> {
-        if let Some(inflate) = &mut self.inflate {
-            let summing = self.summing.as_mut().filter(|_| self.block.kind == BlockKind::Rows);
-            return inflate.take(chunk, &mut self.block.lines, summing).map_err(|what| self.damaged(what.to_owned()));
+        if let Some(expand) = &mut self.expand {
+            let lines = &mut self.block.lines;
+            let mut summing = self.summing.as_mut().filter(|_| self.block.kind == BlockKind::Rows);
+            let expanded = expand.take(chunk, &mut |text| {
+                lines.take(text);
+                if let Some(summing) = summing.as_deref_mut() {
+                    summing.take(text);
+                }
+            });
+            return expanded.map_err(|what| self.damaged(what.to_owned()));
         }
-        if self.block.kind == BlockKind::Rows && self.compression == Compression::None {
+        if self.block.kind == BlockKind::Rows {
             self.block.lines.take(chunk);
             if let Some(summing) = &mut self.summing {
                 summing.take(chunk);
@@ -444,10 +380,11 @@ impl Tally {
 
     /// A chunk of no length: the end of a table's rows or of one large object.
     fn end_data(&mut self) -> Result<(), FormatError> {
-        if let Some(inflate) = &mut self.inflate {
-            let open = inflate.begun && !inflate.ended;
-            inflate.restart();
-            if open {
+        let mut stage = Stage::Ended;
+        if let Some(expand) = &mut self.expand {
+            stage = expand.stage();
+            expand.restart();
+            if stage == Stage::Open {
                 return Err(self.damaged("a compressed stream has no end".to_owned()));
             }
         }
@@ -455,8 +392,7 @@ impl Tally {
             self.state = State::LargeObject;
             return Ok(());
         }
-        let counted =
-            self.block.kind == BlockKind::Rows && matches!(self.compression, Compression::None | Compression::Gzip);
+        let counted = self.block.kind == BlockKind::Rows && stage != Stage::Blind;
         if let Some(summing) = self.summing.as_mut().filter(|_| counted) {
             self.contents.sums.insert(self.block.dump_id, summing.end(self.block.lines.marked()));
         }
