@@ -65,6 +65,15 @@ pub trait Store: Send + Sync {
     /// See [`StoreError`].
     fn take_back(&self, name: &str) -> Result<u64, StoreError>;
 
+    /// Uploads of objects whose names begin with `start` that were begun and not completed, as far as the store keeps them apart from
+    /// its objects.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn unfinished(&self, _start: &str) -> Result<Vec<Unfinished>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// A link that lets anyone read the object for `valid`; `None` where the store has no such thing (a folder).
     ///
     /// # Errors
@@ -142,6 +151,15 @@ pub struct ObjectInfo {
     pub modified: Option<Timestamp>,
     /// Storage class where it is not the ordinary one ("GLACIER").
     pub class: Option<String>,
+}
+
+/// An upload that was begun and not completed: its parts are paid for, and no list shows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Name of the object that it was to be, without the destination's prefix.
+    pub name: String,
+    /// When it was begun, by the store's clock.
+    pub begun: Option<Timestamp>,
 }
 
 /// Why a store refused, sorted by what a caller or a user does next.

@@ -152,6 +152,50 @@ fn the_healthy_is_well_and_each_illness_is_found() {
     host.dokku(&["postgres:backup-unschedule", &service.name]).run().succeeds();
 }
 
+#[test]
+fn holds_encryption_and_what_killed_drills_have_left_are_told() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V15);
+    service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+    let secret = host.lib_root.join("services/postgres").join(&service.name).join("backup/AWS_SECRET_ACCESS_KEY");
+    fs::set_permissions(secret, fs::Permissions::from_mode(0o600)).unwrap();
+    schedule(&service);
+    service.backup();
+    service.pgbackup("verify", &["latest"]).succeeds();
+    finds(&service, &[]);
+    let label = format!("com.dokku.pgbackup.service={}", service.name);
+    let image = host.call("docker", &["container", "inspect", "--format", "{{.Image}}", &service.container()]);
+    let image = image.run().succeeds().out().trim().to_owned();
+    host.call("docker", &["container", "create", "--label", &label, &image]).run().succeeds();
+    finds(&service, &[("unfinished", "warn")]);
+    service.pgbackup("doctor", &[]).succeeds().says("1 throw-away container left by an interrupted run");
+    service.pgbackup("verify", &["latest"]).succeeds();
+    finds(&service, &[]);
+
+    // An incident, and how backups are encrypted.
+    service.pgbackup("hold", &["--reason", "the accident of this morning"]).succeeds();
+    finds(&service, &[("holds", "warn")]);
+    service.pgbackup("release", &[]).succeeds();
+    service.pgbackup("doctor", &[]).succeeds().says("Backups are not encrypted");
+    for passphrase in ["first * and 'only' $HOME\n", "second\n"] {
+        service.call("encryption", &["--passphrase"]).input(passphrase).run().succeeds();
+        if passphrase.starts_with("first") {
+            let encrypted = service.backup();
+            let text = format!("and this host decrypts them, the newest one ({encrypted}) too");
+            service.pgbackup("doctor", &[]).succeeds().says(&text);
+        } else {
+            finds(&service, &[("encryption", "warn")]);
+        }
+    }
+    service.backup();
+    finds(&service, &[]);
+    service.pgbackup("encryption", &["--off"]).succeeds();
+    service.backup();
+    service.pgbackup("verify", &["latest"]).succeeds();
+    finds(&service, &[]);
+    host.dokku(&["postgres:backup-unschedule", &service.name]).run().succeeds();
+}
+
 /// Something that runs by itself.
 fn schedule(service: &Service) {
     let words = ["postgres:backup-schedule", &service.name, "0 3 * * *", &service.host.bucket];

@@ -8,6 +8,7 @@ pub mod apps;
 pub mod backups;
 pub mod bounded;
 pub mod destination;
+pub mod encryption;
 pub mod finding;
 pub mod host;
 pub mod keys;
@@ -23,10 +24,12 @@ use self::finding::{Finding, Group, Report, Verdict};
 use crate::commands::arguments::Output;
 use crate::commands::backups as known;
 use crate::commands::context::Context;
+use crate::database::throwaway;
 use crate::error::Failure;
 use crate::lock::Lock;
 use crate::service::name::ServiceName;
 use crate::service::{RunningService, Service};
+use crate::text::count;
 use crate::ui::Ui;
 
 /// A docker that doesn't answer by then hangs.
@@ -34,9 +37,10 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// Check all that a backup and a restore will need
 ///
-/// The container and its server and the programs in it; the destination with a small test object that is written and read and
-/// listed and deleted; disk and apps for a restore; the schedule; the last backup and drill; folders and secrets. Each thing
-/// that is missing is shown with the command that mends it. Exit code 1 says that a backup or a restore would fail; warnings
+/// The container and its server and the programs in it; whose keys are used; the destination with a small test object that is
+/// written and read and listed and deleted; disk and apps for a restore; the schedule; the last backup and drill; holds;
+/// encryption and whether it can be undone here; what interrupted runs have left; folders and secrets. Each thing that is
+/// missing is shown with the command that mends it. Exit code 1 says that a backup or a restore would fail; warnings
 /// leave it at 0. With --quiet only what is not ok is shown.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -128,11 +132,22 @@ pub fn examine(context: &Context, name: &ServiceName) -> Result<Report> {
     findings.extend(found);
     findings.extend(apps::examine(context, &service));
     findings.extend(schedule::examine(context, name)?);
-    match known::history(name, context).read() {
-        Ok(entries) => findings.extend(backups::history(&entries, newest.as_ref(), name, now)),
-        Err(error) => findings.push(Group::Backups.failed("history", error)),
-    }
+    let entries = match known::history(name, context).read() {
+        Ok(entries) => {
+            findings.extend(backups::history(&entries, newest.as_ref(), name, now));
+            entries
+        }
+        Err(error) => {
+            findings.push(Group::Backups.failed("history", error));
+            Vec::new()
+        }
+    };
+    findings.extend(backups::held(context, &entries, name));
+    findings.extend(encryption::examine(context, &service, newest.as_ref(), backups::last_size(&entries))?);
     findings.extend(backups::unfinished(context, name));
+    if !busy {
+        findings.extend(throwaways(context, &service)?);
+    }
     findings.extend(host::examine(context, &service));
     Ok(Report::new(name.clone(), findings))
 }
@@ -149,6 +164,23 @@ fn container(context: &Context, service: &Service) -> Result<(Option<RunningServ
             Ok((None, Group::Service.failed("container", error)))
         }
     }
+}
+
+/// Containers that killed drills have left.
+fn throwaways(context: &Context, service: &Service) -> Result<Option<Finding>> {
+    let (docker, name) = (context.docker.clone(), service.name.clone());
+    // A docker that can't be asked is told of elsewhere.
+    let left = bounded(LIMIT, move || throwaway::left_behind(&docker, &name)).unwrap_or_default();
+    crate::interrupt::check()?;
+    Ok((!left.is_empty()).then(|| {
+        Group::Backups
+            .warn(
+                "unfinished",
+                format!("{} left by an interrupted run", count(left.len() as u64, "throw-away container")),
+            )
+            .fix(format!("Any next run removes it, such as: dokku pgbackup:verify {} latest", service.name))
+            .fix(format!("Or at once: docker container rm --force --volumes {}", left.join(" ")))
+    }))
 }
 
 /// One line for each thing that was found, and below it what to type.

@@ -7,8 +7,7 @@ use std::io::{self, Read, Write};
 
 use anyhow::{Result, anyhow};
 
-use crate::archive::encryption::{self, Secrets};
-use crate::catalog::Backup;
+use crate::archive::encryption::{self, Recipient, Secrets};
 use crate::commands::Context;
 use crate::commands::backups;
 use crate::commands::encryption::in_force::{How, InForce};
@@ -72,17 +71,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let secrets = args.unlock.secrets(context, name, false)?;
 
     context.ui.step(format!("Decrypting a probe that was encrypted with {}", in_force.describe()));
-    let probe = probe()?;
-    let mut sealed = Vec::new();
-    encryption::seal(probe.as_slice(), &mut sealed, &recipient)?;
-    let opened = encryption::open(io::Cursor::new(sealed), &secrets).map_err(|error| explain(error, "The probe"))?;
-    let mut back = Vec::new();
-    // No more than a little too much: what comes back is compared.
-    let mut limited = opened.reader.take(2 * PROBE as u64);
-    limited.read_to_end(&mut back)?;
-    if back != probe {
-        return Err(Failure::failed("The probe did not come back as it was").into());
-    }
+    comes_back(&recipient, &secrets)?;
     context.ui.detail("It came back as it was");
 
     let tried = match context.settings(name)?.destination {
@@ -91,6 +80,25 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     };
     let and = tried.map(|key| format!(", and {key} too")).unwrap_or_default();
     context.ui.outcome(format!("New backups of {name} can be decrypted{and}"), "");
+    Ok(())
+}
+
+/// Encrypts something and decrypts it again.
+///
+/// # Errors
+/// When it can't be decrypted with these, or is something else then.
+pub(crate) fn comes_back(recipient: &Recipient, secrets: &Secrets) -> Result<()> {
+    let probe = probe()?;
+    let mut sealed = Vec::new();
+    encryption::seal(probe.as_slice(), &mut sealed, recipient)?;
+    let opened = encryption::open(io::Cursor::new(sealed), secrets).map_err(|error| explain(error, "The probe"))?;
+    let mut back = Vec::new();
+    // No more than a little too much: what comes back is compared.
+    let mut limited = opened.reader.take(2 * PROBE as u64);
+    limited.read_to_end(&mut back)?;
+    if back != probe {
+        return Err(Failure::failed("The probe did not come back as it was").into());
+    }
     Ok(())
 }
 
@@ -112,7 +120,7 @@ fn newest(context: &Context, name: &ServiceName, store: &dyn Store, secrets: &Se
     };
     let key = backup.key.to_string();
     context.ui.step(format!("Decrypting the beginning of {key}"));
-    match beginning(backup, store, secrets) {
+    match beginning(&key, store, secrets) {
         Ok(()) => Ok(Some(key)),
         Err(error) if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(StoreError::Denied { .. }))) => {
             context.ui.warn(format!("It can't be tried: {error:#}"));
@@ -122,8 +130,12 @@ fn newest(context: &Context, name: &ServiceName, store: &dyn Store, secrets: &Se
     }
 }
 
-fn beginning(backup: &Backup, store: &dyn Store, secrets: &Secrets) -> Result<()> {
-    let opened = encryption::open(store.open(&backup.key.to_string())?, secrets)?;
+/// Decrypts the beginning of an object.
+///
+/// # Errors
+/// When it can't be read, or the secrets don't open it.
+pub(crate) fn beginning(name: &str, store: &dyn Store, secrets: &Secrets) -> Result<()> {
+    let opened = encryption::open(store.open(name)?, secrets)?;
     io::copy(&mut opened.reader.take(ENOUGH), &mut io::sink())?;
     Ok(())
 }

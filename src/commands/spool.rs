@@ -23,7 +23,7 @@ use crate::error::Failure;
 use crate::ui::human;
 
 /// What is left free on the disk: PostgreSQL stops when it can't write.
-const LEFT_FREE: u64 = 512 << 20;
+pub const LEFT_FREE: u64 = 512 << 20;
 /// How often the free space is looked at.
 const LOOK: u64 = 32 << 20;
 /// Bytes that are encrypted at once.
@@ -94,7 +94,7 @@ impl Spool {
 }
 
 /// Free bytes on the disk of a folder.
-fn free(folder: &Path) -> Option<u64> {
+pub fn free(folder: &Path) -> Option<u64> {
     let space = rustix::fs::statvfs(folder).ok()?;
     Some(space.f_bavail.saturating_mul(space.f_frsize))
 }

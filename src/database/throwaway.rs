@@ -185,11 +185,19 @@ impl Drop for Container {
 /// # Errors
 /// When docker doesn't answer.
 pub fn sweep(docker: &Docker, service: &ServiceName) -> Result<usize> {
-    let left = docker.containers_with_label(&format!("{LABEL}={service}"))?;
+    let left = left_behind(docker, service)?;
     for container in &left {
         docker.remove_container(container)?;
     }
     Ok(left.len())
+}
+
+/// The ids of such containers. While a run is under way they may be its own.
+///
+/// # Errors
+/// When docker doesn't answer.
+pub fn left_behind(docker: &Docker, service: &ServiceName) -> Result<Vec<String>> {
+    docker.containers_with_label(&format!("{LABEL}={service}"))
 }
 
 /// Refuses to go on where docker's disk has no room for so many bytes. Where that can't be seen (docker on another host) it is not known.

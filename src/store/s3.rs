@@ -36,7 +36,7 @@ use self::client::Client;
 use super::features::Features;
 use super::link::Link;
 use super::provider::Provider;
-use super::{ObjectInfo, Store, StoreError, Stored, Terms, Upload, UploadPlan, check_name};
+use super::{ObjectInfo, Store, StoreError, Stored, Terms, Unfinished, Upload, UploadPlan, check_name};
 use crate::secret::Secret;
 
 pub use self::keys::{Answer, Source, Why};
@@ -270,6 +270,38 @@ impl Store for S3Store {
             }
         }
         Ok(taken_back)
+    }
+
+    fn unfinished(&self, start: &str) -> Result<Vec<Unfinished>, StoreError> {
+        let (bucket, prefix) = (self.client.bucket(), self.client.key(start));
+        let look =
+            Act::new("looking for unfinished uploads in", "s3:ListBucketMultipartUploads", format!("s3://{bucket}"));
+        let mut found = Vec::new();
+        let (mut key, mut id) = (None, None);
+        // A page has a thousand; who has left more knows by then.
+        for _ in 0..10 {
+            let reply = self.client.wait(self.client.call(&look, Patience::INTERACTIVE, None, |s3| {
+                s3.list_multipart_uploads()
+                    .bucket(bucket)
+                    .prefix(&prefix)
+                    .set_key_marker(key.clone())
+                    .set_upload_id_marker(id.clone())
+                    .send()
+            }))??;
+            found.extend(reply.uploads().iter().filter_map(|upload| {
+                let name = self.client.name_of(upload.key()?)?;
+                let begun = upload.initiated().and_then(time);
+                Some(Unfinished { name: name.to_owned(), begun })
+            }));
+            if !reply.is_truncated().unwrap_or(false) {
+                break;
+            }
+            (key, id) = (reply.next_key_marker().map(str::to_owned), reply.next_upload_id_marker().map(str::to_owned));
+            if key.is_none() {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     fn presign(&self, name: &str, valid: Duration) -> Result<Option<String>, StoreError> {

@@ -7,10 +7,12 @@ use crate::commands::context::Context;
 use crate::database::staging::{Beside, Purpose};
 use crate::durable;
 use crate::history::{Depth, Entry, Event, VerificationRecord};
+use crate::holds::Holds;
 use crate::journal::Journal;
 use crate::lock::Lock;
 use crate::service::name::ServiceName;
 use crate::store::key::BackupKey;
+use crate::text::count;
 use crate::ui::human;
 
 /// Without a schedule nobody knows how old is too old; a week is.
@@ -74,6 +76,47 @@ fn last_drill(entries: &[Entry], service: &ServiceName, now: Timestamp) -> Findi
         return Group::Backups.warn("last-drill", text).fix(verify);
     }
     Group::Backups.ok("last-drill", text)
+}
+
+/// What is kept from deletion, and the doubt that the newest backup is under.
+pub fn held(context: &Context, entries: &[Entry], service: &ServiceName) -> Vec<Finding> {
+    let holds = match Holds::read(&context.environment.data_folder().join(service.as_str())) {
+        Ok(holds) => holds,
+        Err(error) => return vec![Group::Backups.failed("holds", error)],
+    };
+    let single = holds.backups.len() as u64;
+    let besides = if single == 0 { String::new() } else { format!("; {} held for good", count(single, "backup")) };
+    let mut findings = vec![match &holds.service {
+        Some(hold) => Group::Backups
+            .warn("holds", format!("Nothing is deleted, as the backups are held {}{besides}", hold.describe()))
+            .fix(format!("When the incident is over: dokku pgbackup:release {service}")),
+        None if single > 0 => Group::Backups.ok("holds", format!("{} held for good", count(single, "backup"))),
+        None => Group::Backups.ok("holds", "No backup is held"),
+    }];
+    let last = entries.iter().rev().find_map(|entry| match &entry.event {
+        Event::Backup(record) => Some(record),
+        _ => None,
+    });
+    let doubt = last.and_then(|record| record.manifest.as_ref()).and_then(|manifest| manifest.suspicious.as_ref());
+    if let (Some(record), Some(_)) = (last, doubt)
+        && !holds.has_released(&record.key)
+    {
+        findings.push(
+            Group::Backups
+                .warn("suspicious", format!("Tables of the last backup, {}, have lost many of their rows", record.key))
+                .fix(format!("See which: dokku pgbackup:info {service} {}", record.key))
+                .fix(format!("If they were meant to go: dokku pgbackup:release {service} {}", record.key)),
+        );
+    }
+    findings
+}
+
+/// Length of the last backup.
+pub fn last_size(entries: &[Entry]) -> Option<u64> {
+    entries.iter().rev().find_map(|entry| match &entry.event {
+        Event::Backup(record) => Some(record.bytes),
+        _ => None,
+    })
 }
 
 /// What interrupted runs have left on this host's disk, and who is at work now. Nothing is changed.

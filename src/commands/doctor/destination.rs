@@ -23,7 +23,8 @@ use crate::service::name::ServiceName;
 use crate::settings::{Auth, Settings};
 use crate::store::destination::Destination;
 use crate::store::key::BackupKey;
-use crate::store::{Store, StoreError, Terms, UploadPlan};
+use crate::store::{Store, StoreError, Terms, Unfinished, UploadPlan};
+use crate::text::count;
 use crate::ui::human;
 
 /// One call; a wrong address is told within ten seconds.
@@ -34,6 +35,9 @@ const IN_PARTS: u64 = 64 << 20;
 const BAD_CLOCK: SignedDuration = SignedDuration::from_mins(5);
 /// The `Date` of an answer has whole seconds, and answers take a while.
 const POOR_CLOCK: SignedDuration = SignedDuration::from_secs(30);
+
+/// An upload that has taken this long is nobody's any more, as a rule.
+const LONG_UPLOAD: SignedDuration = SignedDuration::from_hours(24);
 
 /// How a call went.
 #[derive(Debug)]
@@ -86,6 +90,8 @@ pub struct Trials {
     pub list: Trial,
     /// Deleting the small object.
     pub delete: Trial,
+    /// Uploads of the service's backups that nobody has completed for a while; none where that may not be seen.
+    pub unfinished: Vec<Unfinished>,
     /// Its name, where it is still there.
     pub left: Option<String>,
     /// The newest backup that the list has.
@@ -209,7 +215,16 @@ fn try_out(store: &Arc<dyn Store>, host: &str, service: &ServiceName) -> Result<
     let newest =
         listed.as_ref().ok().and_then(|objects| newest(objects.iter().map(|object| object.name.as_str()), service));
     let list = Trial::of(listed);
-    Ok(Ok(Trials { parts, abort, write, read, list, delete, left, newest, terms: store.terms() }))
+    let start = format!("postgres-{service}-");
+    let mut unfinished = call(store, move |store| store.unfinished(&start)).unwrap_or_default();
+    interrupt::check()?;
+    // `prod-2` is not `prod`, and what has just begun is somebody's work.
+    let now = Timestamp::now();
+    unfinished.retain(|upload| {
+        upload.name.parse::<BackupKey>().is_ok_and(|key| key.service() == service)
+            && upload.begun.is_none_or(|begun| now.duration_since(begun) > LONG_UPLOAD)
+    });
+    Ok(Ok(Trials { parts, abort, write, read, list, delete, unfinished, left, newest, terms: store.terms() }))
 }
 
 /// A name that says what it is, and that no list takes for a backup.
@@ -297,9 +312,14 @@ struct Needed<'a> {
     /// What doesn't work without it.
     without: &'a str,
     verdict: Verdict,
+    /// Whose policy of `iam-policy` has it.
+    role: &'static str,
     /// The ways out besides the policy.
     ways: &'a [String],
 }
+
+/// Prints the rule that does it.
+const RULE: &str = "Or have the bucket remove such parts after a week: dokku pgbackup:iam-policy <service> --lifecycle";
 
 /// What there is to say of a destination that was tried.
 pub fn judge(trials: &Trials, service: &ServiceName, destination: &str) -> Vec<Finding> {
@@ -314,6 +334,7 @@ pub fn judge(trials: &Trials, service: &ServiceName, destination: &str) -> Vec<F
             granted: "Backups can be stored",
             without: "no backup can be stored",
             verdict: Verdict::Fail,
+            role: "backup",
             ways: &[],
         },
         Needed {
@@ -322,11 +343,9 @@ pub fn judge(trials: &Trials, service: &ServiceName, destination: &str) -> Vec<F
             granted: "An interrupted upload can be taken back",
             without: "the parts of an interrupted upload stay, unseen and paid for",
             verdict: Verdict::Warn,
+            role: "backup",
             // Its error names the command that removes this one.
-            ways: &[
-                format!("Allow s3:AbortMultipartUpload on {destination}/*"),
-                "Or have the bucket do it: a lifecycle rule AbortIncompleteMultipartUpload".to_owned(),
-            ],
+            ways: &[format!("Allow s3:AbortMultipartUpload on {destination}/*"), RULE.to_owned()],
         },
         Needed {
             check: "read",
@@ -334,6 +353,7 @@ pub fn judge(trials: &Trials, service: &ServiceName, destination: &str) -> Vec<F
             granted: "Backups can be read",
             without: "restore, verify, info and download by key need it, a backup does not",
             verdict: Verdict::Warn,
+            role: "restore",
             ways: &by_hand,
         },
         Needed {
@@ -342,6 +362,7 @@ pub fn judge(trials: &Trials, service: &ServiceName, destination: &str) -> Vec<F
             granted: "Backups can be listed",
             without: "list, latest and --before know only what this host has made",
             verdict: Verdict::Warn,
+            role: "restore",
             ways: &[],
         },
         Needed {
@@ -350,12 +371,28 @@ pub fn judge(trials: &Trials, service: &ServiceName, destination: &str) -> Vec<F
             granted: "Backups can be deleted",
             without: "deleting old backups needs it, a backup and a restore do not",
             verdict: Verdict::Warn,
+            role: "prune",
             ways: &[],
         },
     ]
     .into_iter()
     .filter_map(|needed| permission(&needed, destination))
     .collect();
+    if let Some(oldest) = trials.unfinished.iter().filter_map(|upload| upload.begun).min() {
+        let number = count(trials.unfinished.len() as u64, "upload");
+        findings.push(
+            Group::Destination
+                .warn(
+                    "unfinished-uploads",
+                    format!(
+                        "{number} of backups never completed, the oldest begun at {}: their parts are paid for and no list shows them",
+                        human::time(oldest)
+                    ),
+                )
+                .fix(format!("See them: aws s3api list-multipart-uploads --bucket {}", bucket_of(destination)))
+                .fix(RULE),
+        );
+    }
     if let Some(left) = &trials.left {
         findings.push(
             Group::Destination
@@ -364,6 +401,11 @@ pub fn judge(trials: &Trials, service: &ServiceName, destination: &str) -> Vec<F
         );
     }
     findings
+}
+
+fn bucket_of(destination: &str) -> &str {
+    let path = destination.strip_prefix("s3://").unwrap_or(destination);
+    path.split('/').next().unwrap_or(path)
 }
 
 fn permission(needed: &Needed, destination: &str) -> Option<Finding> {
@@ -384,6 +426,12 @@ fn permission(needed: &Needed, destination: &str) -> Option<Finding> {
                 Group::Destination.warn(needed.check, text)
             };
             finding.fixes.push(allow);
+            if destination.starts_with("s3://") {
+                finding.fixes.push(format!(
+                    "That policy is printed by: dokku pgbackup:iam-policy <service> --role {}",
+                    needed.role
+                ));
+            }
             finding
         }
         Trial::Failed(error) => {
@@ -419,6 +467,7 @@ mod tests {
             read: Trial::Granted,
             list: Trial::Granted,
             delete: Trial::Granted,
+            unfinished: Vec::new(),
             left: None,
             newest: None,
             terms: Terms::default(),
@@ -459,6 +508,36 @@ mod tests {
         assert_eq!(bad(&no_abort), [("abort", Verdict::Warn)]);
         let broken = Trials { read: Trial::Failed(anyhow!("the store gave back other bytes")), ..granted() };
         assert_eq!(bad(&broken), [("read", Verdict::Fail)]);
+    }
+
+    #[test]
+    fn what_is_missing_has_its_policy_and_what_was_left_its_rule() {
+        let judged = |trials: &Trials| judge(trials, &"prod".parse().unwrap(), "s3://bucket/db");
+        let fixes = |findings: Vec<Finding>, check: &str| {
+            findings.into_iter().find(|finding| finding.check == check).unwrap().fixes
+        };
+        let nobody = Trials {
+            parts: denied("s3:PutObject"),
+            write: denied("s3:PutObject"),
+            abort: denied("s3:AbortMultipartUpload"),
+            read: denied("s3:GetObject"),
+            list: denied("s3:ListBucket"),
+            delete: denied("s3:DeleteObject"),
+            ..granted()
+        };
+        for (check, role) in
+            [("write", "backup"), ("abort", "backup"), ("read", "restore"), ("list", "restore"), ("delete", "prune")]
+        {
+            let fixes = fixes(judged(&nobody), check);
+            assert!(fixes.iter().any(|fix| fix.ends_with(&format!("--role {role}"))), "{check}: {fixes:?}");
+        }
+        let begun = "2026-01-02T03:04:05Z".parse().unwrap();
+        let left = Unfinished { name: "postgres-prod-2026-01-02-03-04-05.tgz".into(), begun: Some(begun) };
+        let trials = Trials { unfinished: vec![left], ..granted() };
+        assert_eq!(bad(&trials), [("unfinished-uploads", Verdict::Warn)]);
+        let fixes = fixes(judged(&trials), "unfinished-uploads");
+        assert_eq!(fixes[0], "See them: aws s3api list-multipart-uploads --bucket bucket");
+        assert!(fixes[1].ends_with("dokku pgbackup:iam-policy <service> --lifecycle"), "{}", fixes[1]);
     }
 
     #[test]
