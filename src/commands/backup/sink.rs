@@ -1,0 +1,72 @@
+//! Where the bytes of a backup go, and who watches them on the way.
+
+use std::io::{self, Write};
+
+use sha2::{Digest, Sha256};
+
+use crate::archive::pack::Packer;
+use crate::commands::spool::Spool;
+use crate::commands::upload::NotedUpload;
+use crate::ui::Progress;
+
+/// Where the packer writes to.
+pub(super) enum Sink {
+    /// The store.
+    Upload(NotedUpload),
+    /// This host's disk, to be encrypted from there.
+    Spool(Box<Spool>),
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Upload(upload) => upload.write(bytes),
+            Self::Spool(spool) => spool.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Upload(upload) => upload.flush(),
+            Self::Spool(spool) => spool.flush(),
+        }
+    }
+}
+
+/// Takes the digest of what is written.
+pub(super) struct Digesting {
+    pub(super) inner: NotedUpload,
+    pub(super) progress: Progress,
+    pub(super) sha256: Sha256,
+}
+
+impl Write for Digesting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.sha256.update(bytes.get(..written).unwrap_or_default());
+        self.progress.add(written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// The packer, telling how much it has been given.
+pub(super) struct Metered {
+    pub(super) packer: Packer<Sink>,
+    pub(super) progress: Progress,
+}
+
+impl Write for Metered {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.packer.write(bytes)?;
+        self.progress.add(written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.packer.flush()
+    }
+}
