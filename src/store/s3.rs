@@ -36,7 +36,7 @@ use self::client::Client;
 use super::features::Features;
 use super::link::Link;
 use super::provider::Provider;
-use super::{ObjectInfo, Store, StoreError, Stored, Terms, Unfinished, Upload, UploadPlan, check_name};
+use super::{ObjectInfo, Store, StoreError, Terms, Unfinished, Upload, UploadPlan, check_name};
 use crate::secret::Secret;
 
 pub use self::keys::{Answer, Source, Why};
@@ -160,8 +160,7 @@ impl Store for S3Store {
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         check_name(name)?;
-        let _confirmed: Stored = upload::put(&self.client, name, bytes)?;
-        Ok(())
+        upload::put(&self.client, name, bytes)
     }
 
     fn head(&self, name: &str) -> Result<ObjectInfo, StoreError> {

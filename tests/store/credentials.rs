@@ -114,6 +114,8 @@ fn instance() -> Stub {
 
 /// Runs [`with_the_keys_of_the_host`] in this environment; returns whether the upload went well, and what it said.
 fn upload_as(server: &Server, home: &Path, environment: &[(&str, &str)]) -> (bool, String) {
+    // What an earlier run has stored: no backup takes the place of another.
+    let _ = std::fs::remove_file(server.root.path().join(BUCKET).join(NAME));
     #[expect(clippy::disallowed_methods, reason = "tests run the executable")]
     let run = Command::new(std::env::current_exe().unwrap())
         .args(["store::credentials::with_the_keys_of_the_host", "--exact", "--nocapture"])

@@ -1,10 +1,9 @@
-//! Sending an object: one PutObject when it fits into one part, else a multipart upload whose part 1 goes last.
+//! Sending an object: a multipart upload whose part 1 goes last.
 //!
-//! The check before the dump is a call that the backup needs anyway: a large object's upload is created at once (so the
-//! permission is the real one), for a small one a list of one key finds a wrong key, bucket, region or endpoint. A role
-//! that may only write can't list: then the upload is created as for a large object, and used.
+//! The check before the dump is a call that the backup needs anyway: the upload is created at once, a small object's too, so
+//! that wrong keys, bucket, region or endpoint and a key that may only read are found before the database is touched.
 //!
-//! Nothing is visible before `CompleteMultipartUpload` or the one PutObject has been answered, and every reply is compared
+//! Nothing is visible before `CompleteMultipartUpload` has been answered, and every reply is compared
 //! with what we sent: a CRC-32 of each part and of the whole (AWS), or MD5 (all others). Buffers go round: a part's memory is
 //! filled again when the store has taken it.
 
@@ -136,7 +135,7 @@ pub struct S3Upload {
     name: String,
     head: usize,
     cut: Cut,
-    /// Of the multipart upload, once there is one.
+    /// Of the multipart upload, until it has become an object or was taken back.
     id: Option<String>,
     /// Part 1, while others are sent; it begins with room for the head.
     first: Option<Vec<u8>>,
@@ -172,9 +171,8 @@ impl S3Upload {
             return Err(upload.act("sending").failed(anyhow!("a head of {} bytes is larger than a part", plan.head)));
         }
         upload.filling.resize(plan.head, 0);
-        if plan.expected > upload.size as u64 || !upload.may_list()? {
-            upload.create(Patience::BRIEF)?;
-        }
+        upload.look_for_another()?;
+        upload.create()?;
         Ok(upload)
     }
 
@@ -182,8 +180,8 @@ impl S3Upload {
         Act::new(doing, "s3:PutObject", self.client.url(&self.name))
     }
 
-    /// The cheap check; `false` when listing alone is not allowed.
-    fn may_list(&self) -> Result<bool, StoreError> {
+    /// Whether the name is free, for stores that don't know `If-None-Match`; a role that may not list goes without.
+    fn look_for_another(&self) -> Result<(), StoreError> {
         let (bucket, key) = (self.client.bucket(), self.client.key(&self.name));
         let act = Act::new("looking into", "s3:ListBucket", format!("s3://{bucket}"));
         let listed = self.client.wait(self.client.call(&act, Patience::BRIEF, None, |s3| {
@@ -194,19 +192,18 @@ impl S3Upload {
             Ok(listed) if listed.contents().iter().any(|object| object.key() == Some(&key)) => {
                 Err(StoreError::Taken { what: self.client.url(&self.name) })
             }
-            Ok(_) => Ok(true),
-            Err(StoreError::Denied { .. }) => Ok(false),
+            Ok(_) | Err(StoreError::Denied { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    fn create(&mut self, patience: Patience) -> Result<(), StoreError> {
+    fn create(&mut self) -> Result<(), StoreError> {
         let (bucket, key) = (self.client.bucket(), self.client.key(&self.name));
         let act = self.act("beginning the upload of");
         let crc = self.client.dialect().crc;
         let asked = Asked::of(&self.client.settings().features, true);
         let reply = self.client.wait_on(
-            self.client.call(&act, patience, None, |s3| {
+            self.client.call(&act, Patience::BRIEF, None, |s3| {
                 s3.create_multipart_upload()
                     .bucket(bucket)
                     .key(&key)
@@ -247,9 +244,6 @@ impl S3Upload {
         let full = std::mem::take(&mut self.filling);
         if self.number == 1 {
             self.first = Some(full);
-            if self.id.is_none() {
-                self.create(Patience::STEADY)?;
-            }
         } else {
             self.send(self.number, full)?;
         }
@@ -301,9 +295,6 @@ impl S3Upload {
         };
         if let Some(place) = first.get_mut(..head.len()) {
             place.copy_from_slice(head);
-        }
-        if self.id.is_none() {
-            return put_new(&self.client, &self.name, &Bytes::from(first));
         }
         if let Some(last) = last {
             self.send(self.number, last)?;
@@ -382,8 +373,8 @@ impl S3Upload {
             self.look(&act, &whole)?;
             self.id = None;
         }
-        let over_all = if proven && with_crc { " and over all" } else { "" };
         let parts = self.taken.len();
+        let over_all = if proven && with_crc && parts > 1 { " and over all" } else { "" };
         let proof = self.taken.values().map(|part| part.proof).min().unwrap_or(Proof::Sent);
         Ok(Stored { bytes: length, confirmed_by: format!("{}{over_all}", confirmation(parts, proof)) })
     }
@@ -620,56 +611,26 @@ impl SentPart {
     }
 }
 
-/// Stores a small object at once, replacing what has that name.
-pub fn put(client: &Client, name: &str, bytes: &[u8]) -> Result<Stored, StoreError> {
-    put_bytes(client, name, &Bytes::copy_from_slice(bytes), false, false)
-}
-
-/// Stores a small object whose name nobody else may have, as far as the store has such a condition.
-fn put_new(client: &Client, name: &str, bytes: &Bytes) -> Result<Stored, StoreError> {
-    match put_bytes(client, name, bytes, true, true) {
-        Err(error) if NotKnown::is(&error) => put_bytes(client, name, bytes, true, false),
-        Err(StoreError::Taken { what }) => {
-            // An answer got lost, and the second call finds the first one's object. Or somebody else's.
-            let act = Act::new("looking for", "s3:GetObject", client.url(name));
-            let (bucket, key) = (client.bucket(), client.key(name));
-            let head = client.wait_on(
-                client.call(&act, Patience::INTERACTIVE, None, |s3| s3.head_object().bucket(bucket).key(&key).send()),
-                || LAST_WORD,
-            )?;
-            let ours = hex(&Md5::digest(bytes));
-            match head {
-                Ok(head) if head.e_tag().is_some_and(|etag| unquoted(etag).eq_ignore_ascii_case(&ours)) => {
-                    Ok(Stored { bytes: bytes.len() as u64, confirmed_by: confirmation(1, Proof::Md5) })
-                }
-                _ => Err(StoreError::Taken { what }),
-            }
-        }
-        stored => stored,
-    }
-}
-
-/// Stores an object in one call; `backup` says whether it is one, or something small beside it, `only_new` whether its name must be free.
-fn put_bytes(client: &Client, name: &str, bytes: &Bytes, backup: bool, only_new: bool) -> Result<Stored, StoreError> {
+/// Stores a small object beside a backup in one call, replacing what has that name.
+pub fn put(client: &Client, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let bytes = Bytes::copy_from_slice(bytes);
     let act = Act::new("storing", "s3:PutObject", client.url(name));
     let (bucket, key) = (client.bucket(), client.key(name));
     let dialect = client.dialect();
-    let mut digests = Digests::of(bytes, !dialect.crc);
+    let mut digests = Digests::of(&bytes, !dialect.crc);
     let progress = Progress::new();
-    let asked = Asked::of(&client.settings().features, backup);
+    let asked = Asked::of(&client.settings().features, false);
     let reply = client.wait_on(
         client.call(&act, Patience::STEADY, Some(&progress), |s3| {
             let call = s3
                 .put_object()
                 .bucket(bucket)
                 .key(&key)
-                .set_storage_class(asked.class.clone())
                 .set_server_side_encryption(asked.sse.clone())
                 .set_ssekms_key_id(asked.kms_key.clone())
                 .set_object_lock_mode(asked.lock.clone())
                 .set_object_lock_retain_until_date(asked.until)
                 .set_tagging(asked.tags.clone())
-                .set_if_none_match(only_new.then(|| ANY.to_owned()))
                 .set_checksum_crc32(dialect.crc.then(|| digests.crc_header()))
                 .set_content_md5(digests.md5_header())
                 .body(ByteStream::from(bytes.clone()))
@@ -684,8 +645,8 @@ fn put_bytes(client: &Client, name: &str, bytes: &Bytes, backup: bool, only_new:
         // Cut off before its last byte, the store keeps nothing; after it, the answer says what there is.
         || if progress.all_sent() { LAST_WORD } else { Duration::ZERO },
     )??;
-    let proof = digests.proof(&act, bytes, (reply.checksum_crc32(), reply.e_tag()))?;
-    Ok(Stored { bytes: bytes.len() as u64, confirmed_by: confirmation(1, proof) })
+    digests.proof(&act, &bytes, (reply.checksum_crc32(), reply.e_tag()))?;
+    Ok(())
 }
 
 /// In the words of the history: `12 parts, MD5 each`.
