@@ -521,8 +521,14 @@ def restore(report, rounds, scale):
 
 def small(report, rounds):
     say("Small things")
-    parties = {"`dokku pgbackup:backup` of a tiny database": lambda: measure([DOKKU, "pgbackup:backup", "tiny"], "tiny")}
-    parties["`dokku postgres:backup` of it"] = lambda: measure([DOKKU, "postgres:backup", "tiny", BUCKET], "tiny")
+
+    def in_a_second_of_its_own(*words):
+        # A key names its second: the later one of two backups within one waits for the next.
+        time.sleep(1 - time.time() % 1)
+        return measure([DOKKU, *words], "tiny")
+
+    parties = {"`dokku pgbackup:backup` of a tiny database": lambda: in_a_second_of_its_own("pgbackup:backup", "tiny")}
+    parties["`dokku postgres:backup` of it"] = lambda: in_a_second_of_its_own("postgres:backup", "tiny", BUCKET)
     costs = turns(parties, max(rounds, 5))
     report.add("### Small things")
     raw(report, costs)
