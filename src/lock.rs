@@ -172,7 +172,8 @@ fn busy(service: &ServiceName, doing: &str, owner: Option<&Owner>, now: Timestam
         Kind::Busy,
         format!("{what} of {service} is running since {} (pid {})", owner.since.strftime(format), owner.pid),
     )
-    .hint(format!("Nothing was done; run {doing} again when it has ended"))
+    .hint(format!("Nothing was done; run {doing} again when it has ended, or with --wait"))
+    .hint(format!("Or end it: dokku pgbackup:cancel {service}"))
 }
 
 #[cfg(test)]

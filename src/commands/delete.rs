@@ -1,7 +1,5 @@
 //! `pgbackup:delete`: takes a backup out of its store, unless it is the last one that can be relied on.
 
-use std::time::Duration;
-
 use anyhow::Result;
 
 use crate::catalog::selector::Selector;
@@ -10,7 +8,7 @@ use crate::commands::Context;
 use crate::commands::arguments::Confirmation;
 use crate::commands::backups::find;
 use crate::commands::removal;
-use crate::commands::turn;
+use crate::commands::turn::{self, Waiting};
 use crate::error::Failure;
 use crate::holds::Holds;
 use crate::service::Service;
@@ -36,6 +34,9 @@ pub struct Args {
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub confirmation: Confirmation,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 /// Deletes a backup.
@@ -53,7 +54,7 @@ fn delete(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
     let service = &args.service;
     let force = args.confirmation.force || context.environment.force;
     // A restore may be reading it.
-    let _lock = turn::take(context, service, "delete", Duration::ZERO)?;
+    let _lock = turn::take(context, service, "delete", args.waiting.patience())?;
     let selector = Selector::new(Some(&args.backup), None)?;
     let (catalog, backup) = find(&selector, service, store, context)?;
     let key = &backup.key;
@@ -68,10 +69,14 @@ fn delete(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
     }
     let holds = Holds::read(&context.environment.data_folder().join(service.as_str()))?;
     if let Some(hold) = holds.service.as_ref().or_else(|| holds.backups.get(&key.to_string())) {
-        let what = if holds.service.is_some() { format!("The backups of {service} are") } else { format!("{key} is") };
+        let (what, which) = if holds.service.is_some() {
+            (format!("The backups of {service} are"), service.to_string())
+        } else {
+            (format!("{key} is"), format!("{service} {key}"))
+        };
         if !force {
             return Err(Failure::failed(format!("{what} held {}", hold.describe()))
-                .hint("Nothing was deleted; release it first with pgbackup:release")
+                .hint(format!("Nothing was deleted; release it first: dokku pgbackup:release {which}"))
                 .hint("Or add --force to delete it all the same")
                 .into());
         }
@@ -101,6 +106,8 @@ fn is_last_good(catalog: &Catalog, backup: &Backup) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use crate::catalog::tests::{Shelf, made};
     use crate::commands::backups::{catalog, history};
     use crate::commands::list::tests::world;
@@ -124,7 +131,12 @@ mod tests {
     }
 
     fn args(backup: &str, force: bool) -> Args {
-        Args { service: "prod".parse().unwrap(), backup: backup.into(), confirmation: Confirmation { force } }
+        Args {
+            service: "prod".parse().unwrap(),
+            backup: backup.into(),
+            confirmation: Confirmation { force },
+            waiting: Waiting::default(),
+        }
     }
 
     fn kind(result: Result<()>) -> Kind {

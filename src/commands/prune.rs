@@ -3,8 +3,6 @@
 //! The decision is [`crate::retention`]'s; here are the facts it needs and the deletions. Only a full listing will do: what this host
 //! remembers is not all that there is.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -15,6 +13,7 @@ use crate::commands::backups::catalog;
 use crate::commands::context::Context;
 use crate::commands::hold::refuse_while_held;
 use crate::commands::telling::Telling;
+use crate::commands::turn::{self, Waiting};
 use crate::commands::{removal, upload};
 use crate::dokku::host_id;
 use crate::error::Failure;
@@ -39,7 +38,7 @@ use crate::ui::{Column, Table};
 /// in any case. Without a rule nothing is deleted. Nothing is asked: --dry-run shows what would go.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "<service>|--all [--dry-run] [--format json]",
+    override_usage = "<service>|--all [--dry-run] [--wait [DURATION]] [--format json]",
     after_help = "Keep a week of daily backups and a year of monthly ones
 
     dokku pgbackup:set lollipop keep-daily 7
@@ -63,6 +62,9 @@ pub struct Args {
     /// Show what would go and delete nothing
     #[arg(long)]
     pub dry_run: bool,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub waiting: Waiting,
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub output: Output,
@@ -132,11 +134,7 @@ fn one(args: &Args, name: &ServiceName, context: &Context, rows: &mut Vec<Row>) 
     let service = Service::find(&context.environment.lib_root, name)?;
     let store = context.store(&service)?;
     let rules = context.settings(name)?.retention;
-    let lock = if args.dry_run {
-        None
-    } else {
-        Some(Lock::take(&context.environment.data_folder(), name, "prune", Duration::ZERO)?)
-    };
+    let lock = if args.dry_run { None } else { Some(turn::take(context, name, "prune", args.waiting.patience())?) };
     prune(args, name, &rules, store.as_ref(), context, lock.as_ref(), rows)?;
     if lock.is_some() {
         upload::sweep(context, &service);

@@ -1,6 +1,7 @@
 //! Pruning against a store in memory: what is deleted, in which order, and what stops it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::catalog::tests::{Shelf, made};
 use crate::commands::arguments::Format;
@@ -33,7 +34,13 @@ fn shelf(context: &Context) -> Shelf {
 
 fn run(shelf: &Shelf, rules: Rules, context: &Context, dry_run: bool, format: Format) -> Result<Vec<Row>> {
     let name: ServiceName = "prod".parse().unwrap();
-    let args = Args { service: Some(name.clone()), all: false, dry_run, output: Output { format } };
+    let args = Args {
+        service: Some(name.clone()),
+        all: false,
+        dry_run,
+        waiting: Waiting::default(),
+        output: Output { format },
+    };
     let lock = Lock::take(&context.environment.data_folder(), &name, "prune", Duration::ZERO)?;
     let mut rows = Vec::new();
     prune(&args, &name, &rules, shelf, context, Some(&lock).filter(|_| !dry_run), &mut rows).map(|()| rows)

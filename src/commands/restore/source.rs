@@ -23,12 +23,14 @@ use crate::store::key::BackupKey;
 use crate::store::link::{InvalidLink, Link};
 use crate::store::s3::open_link;
 use crate::store::{Store, StoreError};
-use crate::ui::Progress;
+use crate::ui::{Progress, Ui};
 
 /// What every gzip stream begins with.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// How much of the beginning tells what it is: the first line of an armor, at most.
 const BEGINNING: usize = 32;
+/// What is read at most before anybody wants to see how far it is.
+const LOOKED_AT: u64 = 64 << 10;
 
 /// A backup that was chosen.
 pub enum Source {
@@ -182,9 +184,8 @@ impl Source {
                 let reader = store
                     .open(&backup.key.to_string())
                     .map_err(|error| ways_out(error, &store.describe(), &backup.key))?;
-                let progress = context.ui.progress(&label, backup.bytes);
                 Fetched {
-                    reader: Box::new(Metered { reader, progress }),
+                    reader: Box::new(Metered::new(reader, context, label, backup.bytes)),
                     encrypted: None,
                     manifest: backup.manifest,
                     name,
@@ -193,9 +194,9 @@ impl Source {
             }
             Self::File(path) => {
                 let file = File::open(&path).with_context(|| format!("{} can't be read", path.display()))?;
-                let progress = context.ui.progress(&label, file.metadata().ok().map(|file| file.len()));
+                let bytes = file.metadata().ok().map(|file| file.len());
                 Fetched {
-                    reader: Box::new(Metered { reader: file, progress }),
+                    reader: Box::new(Metered::new(file, context, label, bytes)),
                     encrypted: None,
                     manifest: None,
                     name,
@@ -204,9 +205,8 @@ impl Source {
             }
             Self::Link(link) => {
                 let (reader, total) = open_link(link, None)?;
-                let progress = context.ui.progress(&label, total);
                 Fetched {
-                    reader: Box::new(Metered { reader, progress }),
+                    reader: Box::new(Metered::new(reader, context, label, total)),
                     encrypted: None,
                     manifest: None,
                     name,
@@ -214,11 +214,10 @@ impl Source {
                 }
             }
             Self::Stdin => {
-                let progress = context.ui.progress(&label, None);
                 // The file beneath the library's buffer, so that Ctrl-C ends the wait for a sender that is stuck.
                 let stdin = File::from(io::stdin().as_fd().try_clone_to_owned().context("reading standard input")?);
                 Fetched {
-                    reader: Box::new(Metered { reader: Awaited(stdin), progress }),
+                    reader: Box::new(Metered::new(Awaited(stdin), context, label, None)),
                     encrypted: None,
                     manifest: None,
                     name,
@@ -273,16 +272,38 @@ fn ways_out(error: StoreError, destination: &str, key: &BackupKey) -> anyhow::Er
         .into()
 }
 
-/// A reader that tells how much it has read.
+/// A reader that tells how much it has read. Of a known length, only once it reads on behind the beginning: until then a
+/// plan is shown and a safety backup taken, which no bar should stand still in.
 struct Metered<R> {
     reader: R,
-    progress: Progress,
+    ui: Ui,
+    label: String,
+    total: Option<u64>,
+    read: u64,
+    progress: Option<Progress>,
+}
+
+impl<R> Metered<R> {
+    fn new(reader: R, context: &Context, label: String, total: Option<u64>) -> Self {
+        let ui = context.ui.clone();
+        // Who sends it may be slow from the first byte on.
+        let progress = total.is_none().then(|| ui.progress(&label, None));
+        Self { reader, ui, label, total, read: 0, progress }
+    }
 }
 
 impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.progress.is_none() && self.read >= LOOKED_AT {
+            let progress = self.ui.progress(&self.label, self.total);
+            progress.add(self.read);
+            self.progress = Some(progress);
+        }
         let read = self.reader.read(buffer)?;
-        self.progress.add(read as u64);
+        self.read += read as u64;
+        if let Some(progress) = &self.progress {
+            progress.add(read as u64);
+        }
         Ok(read)
     }
 }
