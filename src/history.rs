@@ -352,6 +352,7 @@ pub(crate) mod tests {
                 version_number: 150_018,
                 image: "postgres:15.18".into(),
                 linked_apps: vec!["web".into()],
+                options: None,
             },
             database: DatabaseDescription {
                 name: "prod".into(),

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::manifest::checks::{Name as CheckName, Recorded};
 use crate::manifest::schema::Schema;
 use crate::service::name::ServiceName;
+use crate::service::options::CreateOptions;
 use crate::store::key::BackupKey;
 
 /// The format this code writes.
@@ -118,6 +119,9 @@ pub struct Server {
     /// Apps that were linked.
     #[serde(default)]
     pub linked_apps: Vec<String>,
+    /// What the service was made with; absent when nothing special was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<CreateOptions>,
 }
 
 /// What `CREATE DATABASE` and the statements after it need; pg_restore does not bring these back into another database.
@@ -248,7 +252,7 @@ impl Manifest {
         Self {
             host: String::new(),
             label: None,
-            server: Server { image: String::new(), linked_apps: Vec::new(), ..self.server.clone() },
+            server: Server { image: String::new(), linked_apps: Vec::new(), options: None, ..self.server.clone() },
             database: DatabaseDescription {
                 name: String::new(),
                 owner: String::new(),

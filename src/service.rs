@@ -8,6 +8,7 @@ pub mod credentials;
 pub mod discovery;
 pub mod encryption;
 pub mod name;
+pub mod options;
 
 use std::fmt;
 use std::net::IpAddr;

@@ -34,6 +34,7 @@ use crate::manifest::schema::Schema;
 use crate::manifest::{self, DatabaseDescription, FORMAT, Fingerprint, Incident, Manifest, Object, Server};
 use crate::service::RunningService;
 use crate::service::name::ServiceName;
+use crate::service::options::CreateOptions;
 use crate::settings::Fingerprints;
 use crate::store::key::BackupKey;
 use crate::store::{Store, StoreError, UploadPlan};
@@ -154,7 +155,7 @@ fn fill(
         failed_checks: if occasion.safety { 0 } else { failing(&print) },
         started,
         snapshot: snapshot.taken(),
-        server: server(service, &mut snapshot, version_number)?,
+        server: server(context, service, &mut snapshot, version_number)?,
         database,
         fingerprint: print,
         dump_bytes: packer.dump_bytes(),
@@ -324,7 +325,12 @@ fn dump_size(service: &RunningService) -> Result<u64> {
     Ok(u64::try_from(bytes).unwrap_or_default())
 }
 
-fn server(service: &RunningService, snapshot: &mut Snapshot, version_number: i32) -> Result<Server> {
+fn server(context: &Context, service: &RunningService, snapshot: &mut Snapshot, version_number: i32) -> Result<Server> {
+    // A file of dokku-postgres's that can't be read is no reason to go without a backup.
+    let options = CreateOptions::read(&service.service).unwrap_or_else(|failure| {
+        context.ui.warn(format!("What the service was made with is not saved: {failure}"));
+        None
+    });
     let version: String = snapshot
         .client()
         .query_one("SELECT pg_catalog.current_setting('server_version')", &[])
@@ -337,6 +343,7 @@ fn server(service: &RunningService, snapshot: &mut Snapshot, version_number: i32
         version_number,
         image: service.image.clone(),
         linked_apps: service.service.linked_apps.clone(),
+        options,
     })
 }
 
