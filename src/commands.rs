@@ -37,6 +37,7 @@ pub mod query;
 pub mod recovery;
 pub mod release;
 pub mod removal;
+pub mod renewal;
 pub mod report;
 pub mod restore;
 pub mod restore_abort;

@@ -82,7 +82,17 @@ impl Host {
 
     /// A fresh service with a destination of its own, and keys for it (as `postgres:backup-auth` keeps them).
     pub fn service(&'static self, name: &str, postgres: Postgres) -> Service {
-        Service::create(self, &unique(name), postgres)
+        Service::create(self, &unique(name), postgres, &[])
+    }
+
+    /// The same, with more words for `postgres:create`.
+    pub fn service_with(&'static self, name: &str, postgres: Postgres, words: &[&str]) -> Service {
+        Service::create(self, &unique(name), postgres, words)
+    }
+
+    /// A service that a test has made by itself.
+    pub fn existing(&'static self, name: &str) -> Service {
+        Service::existing(self, name)
     }
 
     /// A fresh app, not linked to anything.
@@ -98,6 +108,11 @@ impl Host {
     /// Any program, without a host.
     pub fn anywhere(program: &str, words: &[&str]) -> Call {
         Call::new(program, words, &env::temp_dir())
+    }
+
+    /// The image of the services, without its tag.
+    pub fn image() -> String {
+        variable("SANDBOX_IMAGE")
     }
 
     /// The AWS command line.

@@ -62,7 +62,7 @@ fn the_story_562_0_562() {
     "#);
     assert_snapshot!(prod.pgbackup("restore", &["latest", "--before", &incident, "--force"]).exits(2).err, @r#"
     !     [backup] and --before <TIME> can't be given together
-    !     Usage: dokku pgbackup:restore <service> <backup>|--before TIME|--file PATH [--to SERVICE] [--stage-only] [--force]
+    !     Usage: dokku pgbackup:restore <service> <backup>|--before TIME|--file PATH [--from DESTINATION] [--to SERVICE] [--stage-only] [--force]
     !     More on it with: dokku pgbackup:help restore
     "#);
     // Nobody there to be asked.

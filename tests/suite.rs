@@ -18,6 +18,7 @@ mod harness;
 mod host;
 mod install;
 mod layers;
+mod lost_host;
 mod prune;
 mod restore;
 mod roles;

@@ -1,10 +1,14 @@
 //! Arguments that several commands share: which backup, which form of output, and the switches that Dokku knows everywhere.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 use crate::catalog::moment::Moment;
 use crate::catalog::selector::Selector;
 use crate::error::Failure;
+use crate::service::name::ServiceName;
+use crate::store::destination::Destination;
 
 /// Dokku's own flags, taken before the command by Dokku and after it by us.
 #[derive(Debug, Clone, Default, Args)]
@@ -75,4 +79,32 @@ impl Which {
     pub fn selector(&self) -> Result<Selector, Failure> {
         Selector::new(self.backup.as_deref(), self.before)
     }
+}
+
+/// Backups of another host, or of another service: where they are is all that this host need be told.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Elsewhere {
+    /// Read backups here instead of in the service's own destination: s3://bucket/prefix or file:///folder; of a host that is gone nothing else is needed
+    #[arg(long, value_name = "DESTINATION")]
+    pub from: Option<Destination>,
+    /// With --from: what the service was called there, where it has another name
+    #[arg(long = "service", value_name = "SERVICE", requires = "from")]
+    pub source: Option<ServiceName>,
+}
+
+/// Which backup is read: from the service's store or another one, a file, a link, standard input.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Chosen {
+    /// The backup: its key or any part of the key that fits only one or latest; a presigned https link; - reads it from standard input
+    #[arg(value_name = "backup", required_unless_present_any = ["before", "file"])]
+    pub backup: Option<String>,
+    /// Take the newest backup that began before this time (UTC unless it has an offset): "2023-04-03 11:30"
+    #[arg(long, value_name = "TIME", conflicts_with = "backup")]
+    pub before: Option<Moment>,
+    /// Read this file of the host instead of an object of a store
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["backup", "before", "from", "source"])]
+    pub file: Option<PathBuf>,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
 }

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -14,8 +13,7 @@ use serde::Serialize;
 
 use crate::archive::encryption::EncryptionError;
 use crate::archive::unpack::{ArchiveError, Unpacked, unpack};
-use crate::catalog::moment::Moment;
-use crate::commands::arguments::Output;
+use crate::commands::arguments::{Chosen, Output};
 use crate::commands::context::Context;
 use crate::commands::encryption::unlock::Unlock;
 use crate::commands::restore::source::{self, Fetched, NotABackup};
@@ -44,28 +42,26 @@ const SHOWN: usize = 25;
 /// backups that dokku postgres:backup made years ago. Exit code 3 says that the backup is damaged.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "<service> <backup>|--before TIME|--file PATH [--format json]",
+    override_usage = "<service> <backup>|--before TIME|--file PATH [--from DESTINATION] [--format json]",
     after_help = "Check the newest backup of lollipop
 
     dokku pgbackup:check lollipop latest
 
 Check a file from anywhere
 
-    ssh dokku@host pgbackup:check lollipop - < backup.tgz"
+    ssh dokku@host pgbackup:check lollipop - < backup.tgz
+
+Check one of a host that is gone
+
+    dokku pgbackup:check lollipop latest --from s3://my-backups/prod"
 )]
 pub struct Args {
     /// The service whose backup is read
     #[arg(value_name = "service")]
     pub service: ServiceName,
-    /// The backup: its key or any part of the key that fits only one or latest; - reads it from standard input
-    #[arg(value_name = "backup", required_unless_present_any = ["before", "file"])]
-    pub backup: Option<String>,
-    /// Take the newest backup that began before this time (UTC unless it has an offset): "2023-04-03 11:30"
-    #[arg(long, value_name = "TIME", conflicts_with = "backup")]
-    pub before: Option<Moment>,
-    /// Read this file of the host instead of an object of the store
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["backup", "before"])]
-    pub file: Option<PathBuf>,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub chosen: Chosen,
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub unlock: Unlock,
@@ -128,9 +124,10 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         context.ui.reserve_output();
     }
     let name = &args.service;
-    let source = source::choose(context, name, args.backup.as_deref(), args.before, args.file.as_deref())?;
+    let source = source::choose(context, name, name, &args.chosen)?;
     let secrets = args.unlock.secrets(context, name, source.is_stdin())?;
     let backup = source.describe();
+    let own = source.is_own();
     context.ui.step(format!("Reading {backup}"));
     let began = Instant::now();
     let result = source.open(context, &secrets).and_then(read);
@@ -144,7 +141,9 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     };
     let differences = reading.as_ref().map(|reading| reading.verification.differences.as_slice()).unwrap_or_default();
     let good = damage.is_none() && differences.is_empty();
-    remember(context, name, &backup, seconds, good, damage.as_deref(), differences);
+    if own {
+        remember(context, name, &backup, seconds, good, damage.as_deref(), differences);
+    }
     if args.output.is_json() {
         let report = Report {
             service: name,

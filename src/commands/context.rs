@@ -95,7 +95,7 @@ impl Context {
     /// When no destination is set, or the keys that the settings call for are not there.
     pub fn store(&self, service: &Service) -> Result<Box<dyn Store>> {
         let settings = self.settings(&service.name)?;
-        open(settings.destination(&service.name)?, &settings, service)
+        open(settings.destination(&service.name)?, &settings, &service.name, Some(service))
     }
 
     /// Opens another destination with a service's keys and settings: the backups of another service or host.
@@ -103,7 +103,22 @@ impl Context {
     /// # Errors
     /// See [`Self::store`].
     pub fn store_at(&self, destination: &Destination, service: &Service) -> Result<Box<dyn Store>> {
-        open(destination, &self.settings(&service.name)?, service)
+        open(destination, &self.settings(&service.name)?, &service.name, Some(service))
+    }
+
+    /// Opens another destination with the keys and settings of this host: of the service where it has one of that name, else those that hold
+    /// for all.
+    ///
+    /// # Errors
+    /// When the keys that the settings call for are not there.
+    pub fn store_elsewhere(
+        &self,
+        destination: &Destination,
+        name: &ServiceName,
+        service: Option<&Service>,
+    ) -> Result<Box<dyn Store>> {
+        let subject = service.map_or(Subject::Global, |_| Subject::Service(name.clone()));
+        open(destination, &Settings::resolve(&self.properties(), &subject)?, name, service)
     }
 
     /// Whose keys open a service's store, and the same in words.
@@ -111,7 +126,7 @@ impl Context {
     /// # Errors
     /// When the settings call for keys that are not there.
     pub fn keys_of(&self, service: &Service) -> Result<(WhoseKeys, String)> {
-        Ok(match Keys::choose(&self.settings(&service.name)?, service)? {
+        Ok(match Keys::choose(&self.settings(&service.name)?, &service.name, Some(service))? {
             Keys::Own(keys) => {
                 let temporary = if keys.session_token.is_some() { ", temporary ones" } else { "" };
                 (WhoseKeys::Own, format!("those of pgbackup:auth ({}){temporary}", keys.access_key_id))
@@ -172,12 +187,17 @@ impl Context {
 }
 
 /// From settings to a store.
-fn open(destination: &Destination, settings: &Settings, service: &Service) -> Result<Box<dyn Store>> {
+fn open(
+    destination: &Destination,
+    settings: &Settings,
+    name: &ServiceName,
+    service: Option<&Service>,
+) -> Result<Box<dyn Store>> {
     let (bucket, prefix) = match destination {
         Destination::Folder(path) => return Ok(Box::new(FolderStore::new(path))),
         Destination::S3 { bucket, prefix } => (bucket.clone(), prefix.clone()),
     };
-    let keys = Keys::choose(settings, service)?;
+    let keys = Keys::choose(settings, name, service)?;
     let (mut region, mut endpoint) = (None, None);
     let credentials = match keys {
         Keys::Own(keys) => Credentials::Static {
@@ -216,10 +236,13 @@ enum Keys {
 }
 
 impl Keys {
-    fn choose(settings: &Settings, service: &Service) -> Result<Self> {
-        let name = &service.name;
+    /// For a service of this host, or for one that is only known by its name.
+    fn choose(settings: &Settings, name: &ServiceName, service: Option<&Service>) -> Result<Self> {
         let own = || settings.own_keys.clone().map(Self::Own);
-        let of_service = || BackupAuth::read(service).map(|keys| keys.map(Self::Service));
+        let of_service = || -> Result<Option<Self>> {
+            let keys = service.map(BackupAuth::read).transpose()?.flatten();
+            Ok(keys.map(Self::Service))
+        };
         match settings.auth {
             Auth::Iam => Ok(Self::Chain),
             Auth::Own => own().ok_or_else(|| {
@@ -267,7 +290,7 @@ mod tests {
     }
 
     fn chosen(context: &Context, service: &Service) -> String {
-        match Keys::choose(&context.settings(&service.name).unwrap(), service) {
+        match Keys::choose(&context.settings(&service.name).unwrap(), &service.name, Some(service)) {
             Ok(Keys::Own(keys)) => keys.access_key_id,
             Ok(Keys::Service(keys)) => keys.access_key,
             Ok(Keys::Chain) => "chain".to_owned(),

@@ -16,11 +16,11 @@ use crate::archive::encryption::{self, Secrets};
 use crate::catalog::selector::Selector;
 use crate::catalog::{Backup, store_failure};
 use crate::commands::Context;
-use crate::commands::backups::find;
+use crate::commands::arguments::Elsewhere;
+use crate::commands::backups::{self, Place};
 use crate::commands::encryption::unlock::{Unlock, explain};
 use crate::error::Failure;
 use crate::manifest::{self, Object};
-use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::store::Store;
 use crate::store::key::BackupKey;
@@ -35,7 +35,7 @@ const BLOCK: usize = 256 << 10;
 /// downloaded as it is, a .tgz.gpg that gpg decrypts, unless --decrypt is given.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "<service> <backup> [<path>] [--decrypt] [--private-key FILE] [--passphrase-file FILE]",
+    override_usage = "<service> <backup> [<path>] [--from DESTINATION] [--decrypt] [--private-key FILE] [--passphrase-file FILE]",
     after_help = "Download the newest backup of lollipop into the current folder
 
     dokku pgbackup:download lollipop latest
@@ -46,7 +46,11 @@ Take it to another machine
 
 Decrypt it on the way
 
-    dokku pgbackup:download lollipop latest --decrypt"
+    dokku pgbackup:download lollipop latest --decrypt
+
+Download one of a host that is gone
+
+    dokku pgbackup:download lollipop latest - --from s3://my-backups/prod > lollipop.tgz"
 )]
 pub struct Args {
     /// The service whose backup it is
@@ -58,6 +62,9 @@ pub struct Args {
     /// Where to put it: a file or a folder, or - for standard output; the current folder when left out
     #[arg(value_name = "path")]
     pub path: Option<PathBuf>,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
     /// Decrypt it: the file is the .tgz that is in the .tgz.gpg
     #[arg(long)]
     pub decrypt: bool,
@@ -72,8 +79,9 @@ pub struct Args {
 /// When there is no such backup, when the place is taken and `--force` was not given, or when what arrives is not what
 /// was saved; no file is left then.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
-    let service = Service::find(&context.environment.lib_root, &args.service)?;
-    download(args, context.store(&service)?.as_ref(), context)
+    let store = backups::open(context, &args.service, &args.elsewhere)?;
+    download(args, store.as_ref(), context)
+        .map_err(|error| backups::explain(error, context, &args.service, &args.elsewhere))
 }
 
 fn download(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
@@ -87,7 +95,7 @@ fn download(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
                 .into());
         }
     }
-    let (_, mut backup) = find(&selector, &args.service, store, context)?;
+    let (_, mut backup) = Place::of(store, &args.service, &args.elsewhere, Some(&selector)).find(&selector, context)?;
     let secrets = if args.decrypt && backup.key.encrypted() {
         Some(args.unlock.secrets(context, &args.service, false)?)
     } else {
@@ -332,6 +340,7 @@ mod tests {
             service: "prod".parse().unwrap(),
             backup: backup.into(),
             path: Some(path.to_owned()),
+            elsewhere: Elsewhere::default(),
             decrypt: false,
             unlock: Unlock::default(),
         }

@@ -1,4 +1,4 @@
-//! `pgbackup:info`: one backup in full, and the one line that restores it by hand with stock tools.
+//! `pgbackup:info`: one backup in full, and the lines that make a service like it and restore by hand with stock tools.
 //!
 //! For an object of dokku-postgres there is no manifest: what the store and the key say is shown, and that nothing more is known.
 
@@ -8,14 +8,17 @@ use serde::Serialize;
 
 use crate::catalog::{Backup, Maker, Verified};
 use crate::commands::Context;
-use crate::commands::arguments::{Output, Which};
-use crate::commands::backups::find;
+use crate::commands::arguments::{Elsewhere, Output, Which};
+use crate::commands::backups::{self, Place};
+use crate::commands::renewal;
+use crate::dokku::properties::Subject;
 use crate::history::Depth;
 use crate::manifest::Manifest;
 use crate::service::Service;
 use crate::service::credentials::BackupAuth;
 use crate::service::name::ServiceName;
-use crate::settings::Auth;
+use crate::service::options::CreateOptions;
+use crate::settings::{Auth, Settings};
 use crate::store::Store;
 use crate::store::key::BackupKey;
 use crate::ui::human;
@@ -24,17 +27,21 @@ use crate::ui::{Column, Table};
 /// Show one backup in full
 ///
 /// What its manifest says: when and where it was made and from which server; the row counts of its tables; its size and
-/// checksum.
+/// checksum. Also the line that makes a service like it on a new host and the line that restores it by hand without pgbackup.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "<service> <backup>|--before TIME [--format json]",
+    override_usage = "<service> <backup>|--before TIME [--from DESTINATION] [--format json]",
     after_help = "Show the newest backup of lollipop
 
     dokku pgbackup:info lollipop latest
 
 Show the one of the 3rd of April at 11
 
-    dokku pgbackup:info lollipop 2023-04-03-11"
+    dokku pgbackup:info lollipop 2023-04-03-11
+
+Show one of a host that is gone and what a new host needs for it
+
+    dokku pgbackup:info lollipop latest --from s3://my-backups/prod"
 )]
 pub struct Args {
     /// The service whose backup is shown
@@ -43,6 +50,9 @@ pub struct Args {
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub which: Which,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub output: Output,
@@ -61,6 +71,7 @@ struct Report<'a> {
     stored: Option<Timestamp>,
     storage_class: Option<&'a str>,
     verified: Option<Tried>,
+    create: String,
     by_hand: String,
     manifest: Option<&'a Manifest>,
     trouble: Option<&'a str>,
@@ -78,40 +89,62 @@ struct Tried {
 /// # Errors
 /// When there is no such backup, or the store or the history can't be read.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
-    let service = Service::find(&context.environment.lib_root, &args.service)?;
-    let store = context.store(&service)?;
-    info(args, store.as_ref(), endpoint(&service, context)?.as_deref(), context)
+    let store = backups::open(context, &args.service, &args.elsewhere)?;
+    let service = Service::find(&context.environment.lib_root, &args.service).ok();
+    let (endpoint, region) = whereabouts(service.as_ref(), context)?;
+    let here = Here {
+        endpoint: endpoint.as_deref(),
+        region: region.as_deref(),
+        database: service.map_or_else(|| renewal::database_of(&args.service), |service| service.database),
+    };
+    info(args, store.as_ref(), &here, context)
+        .map_err(|error| backups::explain(error, context, &args.service, &args.elsewhere))
 }
 
-/// The endpoint in effect: the property, else what was given together with the service's own keys.
-fn endpoint(service: &Service, context: &Context) -> Result<Option<String>> {
-    let settings = context.settings(&service.name)?;
-    if let Some(url) = settings.endpoint_url {
-        return Ok(Some(url.as_str().to_owned()));
-    }
+/// What the lines for a shell need to know beside the backup.
+struct Here<'a> {
+    endpoint: Option<&'a str>,
+    region: Option<&'a str>,
+    /// The database of the service, as it is or as it would be made.
+    database: String,
+}
+
+/// Endpoint and region in effect: the properties, else what was given together with the service's own keys.
+fn whereabouts(service: Option<&Service>, context: &Context) -> Result<(Option<String>, Option<String>)> {
+    let subject = service.map_or(Subject::Global, |service| Subject::Service(service.name.clone()));
+    let settings = Settings::resolve(&context.properties(), &subject)?;
     let keys_of_service = match settings.auth {
         Auth::Auto => settings.own_keys.is_none(),
         Auth::Service => true,
         Auth::Iam | Auth::Own => false,
     };
-    if !keys_of_service {
-        return Ok(None);
-    }
-    Ok(BackupAuth::read(service)?.and_then(|keys| keys.endpoint))
+    let keys = match service.filter(|_| keys_of_service) {
+        Some(service) => BackupAuth::read(service)?,
+        None => None,
+    };
+    let (endpoint, region) = keys.map(|keys| (keys.endpoint, keys.region)).unwrap_or_default();
+    Ok((
+        settings.endpoint_url.map(|url| url.as_str().to_owned()).or(endpoint),
+        settings.region.map(|region| region.as_str().to_owned()).or(region),
+    ))
 }
 
-fn info(args: &Args, store: &dyn Store, endpoint: Option<&str>, context: &Context) -> Result<()> {
+fn info(args: &Args, store: &dyn Store, here: &Here, context: &Context) -> Result<()> {
     let ui = &context.ui;
     if args.output.is_json() {
         ui.reserve_output();
     }
-    let (catalog, mut backup) = find(&args.which.selector()?, &args.service, store, context)?;
+    let selector = args.which.selector()?;
+    let place = Place::of(store, &args.service, &args.elsewhere, Some(&selector));
+    let (catalog, mut backup) = place.find(&selector, context)?;
     if let Err(error) = backup.read_manifest(store) {
         let error = format!("{error:#}");
         ui.warn(format!("Its manifest can't be read: {error}"));
         backup.trouble = Some(error);
     }
-    let by_hand = by_hand(&catalog.destination, &backup.key, endpoint);
+    let object = renewal::Place { destination: &catalog.destination, endpoint: here.endpoint, region: here.region };
+    let by_hand = renewal::by_hand(&object, &backup.key, &args.service, &here.database);
+    let create = renewal::create(&args.service, backup.manifest.as_ref());
     if args.output.is_json() {
         return ui.json(&Report {
             key: &backup.key,
@@ -124,6 +157,7 @@ fn info(args: &Args, store: &dyn Store, endpoint: Option<&str>, context: &Contex
             stored: backup.stored,
             storage_class: backup.class.as_deref(),
             verified: backup.verified.map(|Verified { at, depth, good }| Tried { at, depth, good }),
+            create,
             by_hand,
             manifest: backup.manifest.as_ref(),
             trouble: backup.trouble.as_deref(),
@@ -164,11 +198,41 @@ fn info(args: &Args, store: &dyn Store, endpoint: Option<&str>, context: &Contex
     } else if backup.maker() == Maker::DokkuPostgres {
         ui.line("")?;
         ui.line("       What it holds is not recorded: it has no manifest, as all that dokku postgres:backup makes")?;
-        ui.line(format!("       Find out with: dokku pgbackup:verify {} {}", args.service, backup.key))?;
+        let from = args.elsewhere.from.as_ref().map(|from| format!(" --from {}", renewal::quoted(&from.to_string())));
+        let from = from.unwrap_or_default();
+        ui.line(format!("       Find out with: dokku pgbackup:check {} {}{from}", args.service, backup.key))?;
     }
     ui.line("")?;
-    ui.line("       Restore by hand without pgbackup (into the live database, not undoable):")?;
+    ui.line("       Make a service for it on a new host:")?;
+    ui.line(format!("       {create}"))?;
+    for line in unknown(&backup) {
+        ui.line(format!("       ({line})"))?;
+    }
+    ui.line("")?;
+    ui.line("       Restore by hand without pgbackup (as root; into the live database, not undoable):")?;
     ui.line(format!("       {by_hand}"))
+}
+
+/// What the line that makes a service can't know.
+fn unknown(backup: &Backup) -> Vec<String> {
+    let Some(manifest) = &backup.manifest else {
+        return vec![
+            "Which image it had is not recorded; the newest one that dokku-postgres knows reads every backup"
+                .to_owned(),
+        ];
+    };
+    if manifest.is_brief() {
+        return vec![
+            "Which image it had is named inside the encrypted archive only; extensions need one that has them"
+                .to_owned(),
+        ];
+    }
+    let withheld = manifest.server.options.iter().flat_map(|options| &options.withheld);
+    let withheld: Vec<&str> = withheld.map(String::as_str).collect();
+    if withheld.is_empty() {
+        return Vec::new();
+    }
+    vec![format!("Also given then and not kept since it may be a secret: {}", withheld.join(", "))]
 }
 
 /// Name and value of all that is known, in the order of a reader's questions.
@@ -233,6 +297,18 @@ fn facts(backup: &Backup, destination: &str, now: Timestamp) -> Vec<(&'static st
     }
     add("Host", Some(manifest.host.clone()));
     add("PostgreSQL", Some(format!("{} ({})", manifest.server.version, manifest.server.image)));
+    add(
+        "Made with flags",
+        list(
+            manifest
+                .server
+                .options
+                .iter()
+                .flat_map(CreateOptions::flags)
+                .map(|(flag, value)| format!("{flag} {}", renewal::quoted(&value)))
+                .collect(),
+        ),
+    );
     add("Linked apps", list(manifest.server.linked_apps.clone()));
     add("Database", Some(database.name.clone()));
     add("Database size", Some(format!("{} ({} bytes)", human::size(database.bytes), database.bytes)));
@@ -246,32 +322,6 @@ fn facts(backup: &Backup, destination: &str, now: Timestamp) -> Vec<(&'static st
     add("Tables", Some(print.tables.len().to_string()));
     add("Rows", Some(print.rows().to_string()));
     facts
-}
-
-/// The shell line that restores with nothing but aws, gpg, tar and dokku-postgres.
-fn by_hand(destination: &str, key: &BackupKey, endpoint: Option<&str>) -> String {
-    let service = key.service();
-    let read = match destination.strip_prefix("file://") {
-        Some(folder) if key.encrypted() => format!("gpg --decrypt {}", quoted(&format!("{folder}/{key}"))),
-        Some(folder) => {
-            return format!(
-                "tar -xzOf {} backup/export | dokku postgres:import {service}",
-                quoted(&format!("{folder}/{key}"))
-            );
-        }
-        None => {
-            let endpoint = endpoint.map(|url| format!(" --endpoint-url {}", quoted(url))).unwrap_or_default();
-            let copy = format!("aws s3 cp{endpoint} {} -", quoted(&format!("{destination}/{key}")));
-            if key.encrypted() { format!("{copy} | gpg --decrypt") } else { copy }
-        }
-    };
-    format!("{read} | tar -xzO backup/export | dokku postgres:import {service}")
-}
-
-/// For a shell: as it is where it is plain, else in single quotes.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/:._-+=@%,".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]
@@ -305,9 +355,11 @@ mod tests {
         let args = Args {
             service: "prod".parse().unwrap(),
             which: Which { backup: Some(backup.into()), before: None },
+            elsewhere: Elsewhere::default(),
             output: Output { format },
         };
-        info(&args, &shelf(), Some("http://10.0.0.1:8333"), &context).unwrap();
+        let here = Here { endpoint: Some("http://10.0.0.1:8333"), region: None, database: "prod".into() };
+        info(&args, &shelf(), &here, &context).unwrap();
         (said.out(), said.err())
     }
 
@@ -348,8 +400,11 @@ mod tests {
                public.orders                 5000
                public.sportfin_sportfinuser   562
 
-               Restore by hand without pgbackup (into the live database, not undoable):
-               aws s3 cp --endpoint-url http://10.0.0.1:8333 s3://bucket/backups/postgres-prod-2023-04-03-11-00-04.tgz - | tar -xzO backup/export | dokku postgres:import prod
+               Make a service for it on a new host:
+               dokku postgres:create prod --image postgres --image-version 15.18
+
+               Restore by hand without pgbackup (as root; into the live database, not undoable):
+               aws s3 cp --endpoint-url http://10.0.0.1:8333 s3://bucket/backups/postgres-prod-2023-04-03-11-00-04.tgz - | tar -xzO backup/export | docker exec -i dokku.postgres.prod pg_restore -U postgres -d prod --clean --if-exists --no-owner --no-acl --single-transaction
         "#);
         assert_eq!(err, "");
     }
@@ -370,10 +425,14 @@ mod tests {
                Verified:     never on this host
 
                What it holds is not recorded: it has no manifest, as all that dokku postgres:backup makes
-               Find out with: dokku pgbackup:verify prod postgres-prod-2023-04-02-14-30-01.tgz.gpg
+               Find out with: dokku pgbackup:check prod postgres-prod-2023-04-02-14-30-01.tgz.gpg
 
-               Restore by hand without pgbackup (into the live database, not undoable):
-               aws s3 cp --endpoint-url http://10.0.0.1:8333 s3://bucket/backups/postgres-prod-2023-04-02-14-30-01.tgz.gpg - | gpg --decrypt | tar -xzO backup/export | dokku postgres:import prod
+               Make a service for it on a new host:
+               dokku postgres:create prod
+               (Which image it had is not recorded; the newest one that dokku-postgres knows reads every backup)
+
+               Restore by hand without pgbackup (as root; into the live database, not undoable):
+               aws s3 cp --endpoint-url http://10.0.0.1:8333 s3://bucket/backups/postgres-prod-2023-04-02-14-30-01.tgz.gpg - | gpg --decrypt | tar -xzO backup/export | docker exec -i dokku.postgres.prod pg_restore -U postgres -d prod --clean --if-exists --no-owner --no-acl --single-transaction
         "#);
         assert_eq!(err, "");
     }
@@ -385,14 +444,5 @@ mod tests {
         assert_eq!(value["manifest"]["fingerprint"]["tables"]["public.sportfin_sportfinuser"], 562);
         assert_eq!(value["made_by"], "pgbackup");
         assert!(err.contains("The newest backup is postgres-prod-"), "{err}");
-    }
-
-    #[test]
-    fn the_line_for_a_folder_survives_its_name() {
-        let key = OURS.parse().unwrap();
-        let line = by_hand("file:///mnt/my backup's", &key, None);
-        assert_eq!(line, format!("tar -xzOf '/mnt/my backup'\\''s/{OURS}' backup/export | dokku postgres:import prod"));
-        let line = by_hand("file:///mnt", &THEIRS.parse().unwrap(), None);
-        assert_eq!(line, format!("gpg --decrypt /mnt/{THEIRS} | tar -xzO backup/export | dokku postgres:import prod"));
     }
 }

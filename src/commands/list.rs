@@ -11,13 +11,12 @@ use serde::Serialize;
 
 use crate::catalog::{Backup, Maker, Verified};
 use crate::commands::Context;
-use crate::commands::arguments::Output;
-use crate::commands::backups::catalog;
+use crate::commands::arguments::{Elsewhere, Output};
+use crate::commands::backups::{self, Place};
 use crate::error::Failure;
 use crate::history::Depth;
 use crate::holds::Holds;
 use crate::manifest::{Incident, Manifest};
-use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::store::Store;
 use crate::store::key::BackupKey;
@@ -35,7 +34,11 @@ use crate::ui::{Column, Table};
 
 Print the key of the newest one
 
-    dokku pgbackup:list lollipop --limit 1 --format json | jq -r '.[0].key'")]
+    dokku pgbackup:list lollipop --limit 1 --format json | jq -r '.[0].key'
+
+List those of a host that is gone
+
+    dokku pgbackup:list lollipop --from s3://my-backups/prod")]
 pub struct Args {
     /// The service whose backups are listed
     #[arg(value_name = "service")]
@@ -43,6 +46,9 @@ pub struct Args {
     /// Show this many at most
     #[arg(long, value_name = "N")]
     pub limit: Option<NonZero<usize>>,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub output: Output,
@@ -81,8 +87,9 @@ struct VerifiedRow {
 /// # Errors
 /// When the service is unknown, or the store or the history can't be read.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
-    let service = Service::find(&context.environment.lib_root, &args.service)?;
-    list(args, context.store(&service)?.as_ref(), context)
+    let store = backups::open(context, &args.service, &args.elsewhere)?;
+    list(args, store.as_ref(), context)
+        .map_err(|error| backups::explain(error, context, &args.service, &args.elsewhere))
 }
 
 fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
@@ -90,27 +97,42 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
     if args.output.is_json() {
         ui.reserve_output();
     }
-    let mut catalog = catalog(&args.service, store, context)?;
+    let place = Place::of(store, &args.service, &args.elsewhere, None);
+    let service = &place.service;
+    let mut catalog = place.catalog(context)?;
     let shown = args.limit.map_or(usize::MAX, NonZero::get);
     catalog.read_sidecars(store, shown);
     crate::interrupt::check()?;
     if let Some(reason) = &catalog.not_listed {
+        if place.elsewhere {
+            return Err(Failure::failed(format!("The backups in {} can't be listed: {reason}", catalog.destination))
+                .hint("A key that is known can still be given to info or restore or download")
+                .into());
+        }
         ui.warn(format!("Only what this host remembers is shown: {reason}"));
     }
-    let holds = Holds::read(&context.environment.data_folder().join(args.service.as_str()))?;
+    let holds = if place.elsewhere {
+        Holds::default()
+    } else {
+        Holds::read(&context.environment.data_folder().join(service.as_str()))?
+    };
     let backups = catalog.backups.get(..shown.min(catalog.backups.len())).unwrap_or_default();
     if args.output.is_json() {
         ui.json(&backups.iter().map(|backup| row(backup, &holds)).collect::<Vec<_>>())?;
     } else if backups.is_empty() && catalog.not_listed.is_some() {
-        return Err(Failure::failed(format!("Which backups of {} there are is not known", args.service))
+        return Err(Failure::failed(format!("Which backups of {service} there are is not known"))
             .hint(format!("This host may not list {} and remembers no backup there", catalog.destination))
             .hint("A key that is known can still be given to restore or verify or download")
             .into());
     } else if catalog.backups.is_empty() {
-        ui.warn(format!("There are no backups of {} in {}", args.service, catalog.destination));
-        ui.warn(format!("Take one with: dokku pgbackup:backup {}", args.service));
+        ui.warn(format!("There are no backups of {service} in {}", catalog.destination));
+        if place.elsewhere {
+            place.others().into_iter().for_each(|hint| ui.warn(hint));
+        } else {
+            ui.warn(format!("Take one with: dokku pgbackup:backup {service}"));
+        }
     } else {
-        ui.header(format!("{} backups in {}", args.service, catalog.destination));
+        ui.header(format!("{service} backups in {}", catalog.destination));
         ui.table(&table(backups, &holds, context.now()))?;
         match catalog.backups.len().saturating_sub(backups.len()) {
             0 => {}
@@ -119,7 +141,7 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
         }
     }
     if let Some(hold) = &holds.service {
-        ui.warn(format!("The backups of {} are held {}", args.service, hold.describe()));
+        ui.warn(format!("The backups of {service} are held {}", hold.describe()));
     }
     for backup in backups {
         if let Some(trouble) = &backup.trouble {
@@ -248,7 +270,7 @@ pub(crate) mod tests {
 
     fn args(format: Format, limit: Option<usize>) -> Args {
         let limit = limit.and_then(NonZero::new);
-        Args { service: "prod".parse().unwrap(), limit, output: Output { format } }
+        Args { service: "prod".parse().unwrap(), limit, elsewhere: Elsewhere::default(), output: Output { format } }
     }
 
     fn shelf() -> Shelf {

@@ -10,20 +10,19 @@ pub mod source;
 pub mod staged;
 pub mod swap_in;
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
 
 use crate::archive::encryption::Secrets;
-use crate::catalog::moment::Moment;
 use crate::certificate::Work as Certified;
-use crate::commands::arguments::Confirmation;
+use crate::commands::arguments::{Chosen, Confirmation};
 use crate::commands::backup;
 use crate::commands::certificate;
 use crate::commands::context::Context;
 use crate::commands::encryption::unlock::Unlock;
 use crate::commands::recovery;
+use crate::commands::renewal;
 use crate::commands::telling::Telling;
 use crate::commands::turn::{self, Waiting};
 use crate::database::session;
@@ -47,7 +46,7 @@ use crate::ui::comparison::show_verification;
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 #[command(
-    override_usage = "<service> <backup>|--before TIME|--file PATH [--to SERVICE] [--stage-only] [--force]",
+    override_usage = "<service> <backup>|--before TIME|--file PATH [--from DESTINATION] [--to SERVICE] [--stage-only] [--force]",
     after_help = "Rehearse it in another service first
 
     dokku pgbackup:restore lollipop latest --to testapp
@@ -66,6 +65,10 @@ Load and compare but look at it before it goes live
     dokku pgbackup:query lollipop --staged \"SELECT COUNT(*) FROM users\"
     dokku pgbackup:restore:commit lollipop
 
+Restore the backup of a host that is gone into a new service that is called otherwise
+
+    dokku pgbackup:restore newpop latest --from s3://my-backups/prod --service lollipop
+
 Restore one that is encrypted for a public key
 
     dokku pgbackup:restore lollipop latest --private-key - --force < key.asc
@@ -78,17 +81,11 @@ pub struct Args {
     /// The service whose backup is restored
     #[arg(value_name = "service")]
     pub service: ServiceName,
-    /// The backup: its key or any part of the key that fits only one or latest; a presigned https link; - reads it from standard input
-    #[arg(value_name = "backup", required_unless_present_any = ["before", "file"])]
-    pub backup: Option<String>,
-    /// Take the newest backup that began before this time (UTC unless it has an offset): "2023-04-03 11:30"
-    #[arg(long, value_name = "TIME", conflicts_with = "backup")]
-    pub before: Option<Moment>,
-    /// Restore this file of the host instead of an object of the store
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["backup", "before"])]
-    pub file: Option<PathBuf>,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub chosen: Chosen,
     /// Restore into this service instead, to rehearse
-    #[arg(long, value_name = "SERVICE")]
+    #[arg(long, value_name = "SERVICE", conflicts_with = "source")]
     pub to: Option<ServiceName>,
     /// Stop before the exchange, so that you can look; then use pgbackup:restore:commit or pgbackup:restore:abort
     #[arg(long)]
@@ -124,10 +121,12 @@ pub struct Args {
 /// # Errors
 /// When something fails or differs; the live database is what it was then.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
-    let source = source::choose(context, &args.service, args.backup.as_deref(), args.before, args.file.as_deref())?;
-    let secrets = args.unlock.secrets(context, &args.service, source.is_stdin())?;
     let target = args.to.as_ref().unwrap_or(&args.service);
-    let service = Service::find(&context.environment.lib_root, target)?;
+    let source = source::choose(context, &args.service, target, &args.chosen)?;
+    let opener = if args.chosen.elsewhere.from.is_some() { target } else { &args.service };
+    let secrets = args.unlock.secrets(context, opener, source.is_stdin())?;
+    let service = Service::find(&context.environment.lib_root, target)
+        .map_err(|failure| hint_for_new_host(failure, &source, target))?;
     let lock = turn::take(context, target, "restore", args.waiting.patience())?;
     let running = service.running(&context.docker)?;
     recovery::settle(context, &running, &lock)?;
@@ -259,6 +258,18 @@ fn remember(
         context.ui.warn(format!("The history can't be written: {error:#}"));
     }
     Ok(result?)
+}
+
+/// On a new host the service is to be made first: as it was.
+fn hint_for_new_host(failure: Failure, source: &source::Source, target: &ServiceName) -> Failure {
+    match source {
+        source::Source::Stored { backup, elsewhere: true, .. } => {
+            let mut failure = failure;
+            failure.hints.retain(|hint| !hint.contains("postgres:create"));
+            failure.hint(format!("Make it first: {}", renewal::create(target, backup.manifest.as_ref())))
+        }
+        _ => failure,
+    }
 }
 
 fn hint_for_stdin(error: anyhow::Error, source: &source::Source) -> anyhow::Error {

@@ -1,14 +1,12 @@
 //! `verify`: the restore drill. A backup is loaded into a throw-away database, compared with what was saved, and dropped.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::catalog::moment::Moment;
 use crate::certificate::Work as Certified;
-use crate::commands::arguments::Output;
+use crate::commands::arguments::{Chosen, Output};
 use crate::commands::certificate;
 use crate::commands::check::damage;
 use crate::commands::context::Context;
@@ -36,28 +34,26 @@ use crate::verification::{Difference, Verification};
 /// a difference.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "<service> <backup>|--before TIME|--file PATH [--isolated] [--format json]",
+    override_usage = "<service> <backup>|--before TIME|--file PATH [--from DESTINATION] [--isolated] [--format json]",
     after_help = "Prove that the newest backup of lollipop restores
 
     dokku pgbackup:verify lollipop latest
 
 Try it far from the running server
 
-    dokku pgbackup:verify lollipop latest --isolated"
+    dokku pgbackup:verify lollipop latest --isolated
+
+Prove one of another host in a service of this one
+
+    dokku pgbackup:verify newpop latest --from s3://my-backups/prod --service lollipop"
 )]
 pub struct Args {
     /// The service in whose container the backup is loaded
     #[arg(value_name = "service")]
     pub service: ServiceName,
-    /// The backup: its key or any part of the key that fits only one or latest; a presigned https link; - reads it from standard input
-    #[arg(value_name = "backup", required_unless_present_any = ["before", "file"])]
-    pub backup: Option<String>,
-    /// Take the newest backup that began before this time (UTC unless it has an offset): "2023-04-03 11:30"
-    #[arg(long, value_name = "TIME", conflicts_with = "backup")]
-    pub before: Option<Moment>,
-    /// Try this file of the host instead of an object of the store
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["backup", "before"])]
-    pub file: Option<PathBuf>,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub chosen: Chosen,
     /// Load it in a throw-away container of the service's image without a network instead of beside the live database
     #[arg(long)]
     pub isolated: bool,
@@ -96,7 +92,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         context.ui.reserve_output();
     }
     let name = &args.service;
-    let source = source::choose(context, name, args.backup.as_deref(), args.before, args.file.as_deref())?;
+    let source = source::choose(context, name, name, &args.chosen)?;
     let secrets = args.unlock.secrets(context, name, source.is_stdin())?;
     let service = Service::find(&context.environment.lib_root, name)?;
     let lock = turn::take(context, name, "verify", args.waiting.patience())?;
@@ -111,6 +107,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
 
     let began = Instant::now();
     let backup = source.describe();
+    let own = source.is_own();
     let described = certificate::describe(&source);
     let telling = Telling::begin(context, Work::Verify, name);
     let result = source.open(context, &secrets).and_then(|fetched| {
@@ -129,7 +126,9 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     });
     let seconds = began.elapsed().as_secs_f64();
     tell(context, &telling, name, &backup, &result);
-    remember(context, name, &backup, seconds, &result);
+    if own {
+        remember(context, name, &backup, seconds, &result);
+    }
     let verification = result?;
     certificate::keep(context, &running, Certified::Verify, described, seconds, &verification);
     if args.output.is_json() {

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::service::name::ServiceName;
 
-const PREFIX: &str = "postgres-";
+/// What the names of all backups begin with.
+pub const PREFIX: &str = "postgres-";
 const PLAIN: &str = ".tgz";
 const ENCRYPTED: &str = ".tgz.gpg";
 const TIME_FORMAT: &str = "%Y-%m-%d-%H-%M-%S";

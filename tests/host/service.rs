@@ -42,18 +42,28 @@ pub struct Service {
 }
 
 impl Service {
-    pub(super) fn create(host: &'static Host, name: &str, postgres: Postgres) -> Self {
-        let image = super::variable("SANDBOX_IMAGE");
-        // From here on a panic removes what there is.
-        let mut service = Self {
+    fn nowhere(host: &'static Host, name: &str) -> Self {
+        Self {
             host,
             name: name.to_owned(),
             database: name.replace('-', "_"),
             address: IpAddr::from([0, 0, 0, 0]),
             password: String::new(),
-        };
+        }
+    }
+
+    pub(super) fn existing(host: &'static Host, name: &str) -> Self {
+        let mut service = Self::nowhere(host, name);
+        service.read_connection();
+        service
+    }
+
+    pub(super) fn create(host: &'static Host, name: &str, postgres: Postgres, more: &[&str]) -> Self {
+        let image = super::variable("SANDBOX_IMAGE");
+        // From here on a panic removes what there is.
+        let mut service = Self::nowhere(host, name);
         let words = ["postgres:create", name, "--image", &image, "--image-version", postgres.tag()];
-        host.dokku(&words).run().succeeds();
+        host.dokku(&[&words[..], more].concat()).run().succeeds();
         service.read_connection();
         service.authorize(Key::Full);
         service.set("destination", &service.bucket().url());

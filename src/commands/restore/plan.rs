@@ -44,7 +44,7 @@ pub fn show(context: &Context, source: &Source, target: &RunningService) -> Resu
     ui.step(format!("Plan for {}", target.service.name));
     let mut facts = Table::new(&[Column::left(""), Column::left("")]);
     facts.row(["Backup", &source.describe()]);
-    if let Source::Stored { store, backup } = source {
+    if let Source::Stored { store, backup, .. } = source {
         facts.row(["From", &store.describe()]);
         facts.row([
             "Started",
@@ -81,7 +81,7 @@ pub fn show(context: &Context, source: &Source, target: &RunningService) -> Resu
         facts.row(["Disk", &format!("{needed}, {} free", human::size(free))]);
     }
     ui.detail_table(&facts);
-    if let Source::Stored { store, backup } = source {
+    if let Source::Stored { store, backup, .. } = source {
         warn_of_suspicion(context, store.as_ref(), backup);
     }
     match manifest {

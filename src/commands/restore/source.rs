@@ -3,18 +3,18 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
 use crate::archive::encryption::{self, Secrets, Seen};
-use crate::catalog::moment::Moment;
+use crate::catalog::Backup;
 use crate::catalog::selector::Selector;
-use crate::catalog::{Backup, Catalog};
+use crate::commands::arguments::Chosen;
+use crate::commands::backups::{self, Place};
 use crate::commands::context::Context;
 use crate::commands::encryption::unlock::explain;
 use crate::error::Failure;
-use crate::history::History;
 use crate::interrupt::Awaited;
 use crate::manifest::Manifest;
 use crate::service::Service;
@@ -40,6 +40,8 @@ pub enum Source {
         store: Box<dyn Store>,
         /// What is known of it.
         backup: Box<Backup>,
+        /// It is not the service's own destination.
+        elsewhere: bool,
     },
     /// A file on this host.
     File(PathBuf),
@@ -73,18 +75,13 @@ pub struct NotABackup {
     pub what: &'static str,
 }
 
-/// Finds the backup that the arguments mean.
+/// Finds the backup that the arguments mean. Another destination is opened with the keys of `host`, if this host has a service of that name.
 ///
 /// # Errors
 /// When there is none, or more than one.
-pub fn choose(
-    context: &Context,
-    service: &ServiceName,
-    backup: Option<&str>,
-    before: Option<Moment>,
-    file: Option<&Path>,
-) -> Result<Source> {
-    if let Some(path) = file {
+pub fn choose(context: &Context, service: &ServiceName, host: &ServiceName, chosen: &Chosen) -> Result<Source> {
+    let backup = chosen.backup.as_deref();
+    if let Some(path) = &chosen.file {
         if let Err(error) = File::open(path)
             .and_then(|file| if file.metadata()?.is_file() { Ok(()) } else { Err(io::Error::other("it is no file")) })
         {
@@ -94,6 +91,11 @@ pub fn choose(
                 .into());
         }
         return Ok(Source::File(path.to_owned()));
+    }
+    if chosen.elsewhere.from.is_some() && backup.is_some_and(|text| text == "-" || Link::is_meant(text)) {
+        return Err(
+            Failure::usage("A backup that comes by itself, as a link or on standard input, has no --from").into()
+        );
     }
     if backup == Some("-") {
         if io::stdin().is_terminal() {
@@ -109,17 +111,21 @@ pub fn choose(
         })?;
         return Ok(Source::Link(link));
     }
-    let selector = Selector::new(backup, before)?;
-    let found = Service::find(&context.environment.lib_root, service)?;
-    let store = context.store(&found)?;
-    let history = History::of(&context.environment.data_folder().join(service.as_str())).read()?;
-    let catalog = Catalog::read(store.as_ref(), service, &history, context.now())?;
-    let mut backup = catalog.find(store.as_ref(), &selector)?;
+    let selector = Selector::new(backup, chosen.before)?;
+    let elsewhere = &chosen.elsewhere;
+    let keys_of = if elsewhere.from.is_some() { host } else { service };
+    let store = backups::open(context, keys_of, elsewhere)?;
+    let place = Place::of(store.as_ref(), service, elsewhere, Some(&selector));
+    let mut backup = place
+        .catalog(context)
+        .and_then(|catalog| Ok(place.choose(&selector, &catalog)?))
+        .map_err(|error| backups::explain(error, context, keys_of, elsewhere))?;
     if let Err(error) = backup.read_manifest(store.as_ref()) {
         // The archive carries its own manifest; what is lost is the plan and the object's checksum.
         context.ui.warn(format!("The description of {} can't be used: {error:#}", backup.key));
     }
-    Ok(Source::Stored { store, backup: Box::new(backup) })
+    let elsewhere = place.elsewhere;
+    Ok(Source::Stored { store, backup: Box::new(backup), elsewhere })
 }
 
 impl Source {
@@ -131,6 +137,11 @@ impl Source {
             Self::Link(link) => link.to_string(),
             Self::Stdin => "standard input".to_owned(),
         }
+    }
+
+    /// Whether it is a backup of the service's own destination, of which this host keeps a record.
+    pub fn is_own(&self) -> bool {
+        matches!(self, Self::Stored { elsewhere: false, .. })
     }
 
     /// Whether it is standard input.
@@ -180,10 +191,10 @@ impl Source {
         let name = self.describe();
         let label = format!("Reading {name}");
         Ok(match self {
-            Self::Stored { store, backup } => {
+            Self::Stored { store, backup, elsewhere } => {
                 let reader = store
                     .open(&backup.key.to_string())
-                    .map_err(|error| ways_out(error, &store.describe(), &backup.key))?;
+                    .map_err(|error| ways_out(error, &store.describe(), &backup.key, elsewhere))?;
                 Fetched {
                     reader: Box::new(Metered::new(reader, context, label, backup.bytes)),
                     encrypted: None,
@@ -258,14 +269,19 @@ pub fn likely_databases(context: &Context, service: &ServiceName) -> Vec<String>
 }
 
 /// What to do where the keys may not read: good practice, which must not stand in the way on the worst day.
-fn ways_out(error: StoreError, destination: &str, key: &BackupKey) -> anyhow::Error {
+fn ways_out(error: StoreError, destination: &str, key: &BackupKey, elsewhere: bool) -> anyhow::Error {
     if !matches!(error, StoreError::Denied { .. }) {
         return error.into();
     }
     let service = key.service();
     let object = format!("{destination}/{key}");
-    Failure::from_error(error.into())
-        .hint(format!("That policy is printed by: dokku pgbackup:iam-policy {service} --role restore"))
+    let failure = Failure::from_error(error.into());
+    let failure = if elsewhere {
+        failure.hint("Other keys are set with: dokku pgbackup:auth --global ACCESS_KEY_ID")
+    } else {
+        failure.hint(format!("That policy is printed by: dokku pgbackup:iam-policy {service} --role restore"))
+    };
+    failure
         .hint(format!("Or from a machine that may read: aws s3 cp {object} - | ssh dokku@HOST pgbackup:restore {service} - --force"))
         .hint(format!("Or by a link made there (aws s3 presign {object}): dokku pgbackup:restore {service} \"https://…\""))
         .hint(format!("Or from a file of this host: dokku pgbackup:restore {service} --file PATH"))
