@@ -285,7 +285,8 @@ impl Catalog {
     }
 
     /// Reads the sidecars of the newest `count` backups whose details this host doesn't remember, several at a time. What
-    /// can't be read is noted at its backup; where reading is not permitted at all, one try is made and no more.
+    /// can't be read is noted at its backup; where reading is not permitted at all, one try is made and no more. Of each only the outline
+    /// is kept: ten thousand with a thousand tables each would fill the memory of a small host.
     pub fn read_sidecars(&mut self, store: &dyn Store, count: usize) {
         let wanted: Vec<&mut Backup> = self
             .backups
@@ -307,6 +308,7 @@ impl Catalog {
                             continue;
                         }
                         let result = backup.read_manifest(store).map(drop);
+                        backup.manifest = backup.manifest.take().map(Manifest::outline);
                         if let Err(error) = result {
                             let is_denied = error
                                 .chain()

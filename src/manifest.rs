@@ -270,6 +270,19 @@ impl Manifest {
         }
     }
 
+    /// What a list of very many needs of each: no names and no counts of single tables, only their totals.
+    #[must_use]
+    pub fn outline(self) -> Self {
+        let totals = Totals { tables: self.tables(), rows: self.rows() };
+        Self {
+            database: DatabaseDescription { statements: Vec::new(), roles: Vec::new(), ..self.database },
+            fingerprint: Fingerprint::default(),
+            suspicious: self.suspicious.map(|suspicion| Suspicion { tables: Vec::new(), ..suspicion }),
+            totals: Some(totals),
+            ..self
+        }
+    }
+
     /// Whether `beside`, found beside the object, tells the same as this one, found in the archive.
     pub fn is_described_by(&self, beside: &Self) -> bool {
         if beside.is_brief() {

@@ -94,3 +94,40 @@ fn a_backup_is_read_to_its_end_and_damage_is_named() {
     );
     service.pgbackup("check", &["postgres-x-2023-04-03-11-00-04.tgz"]).exits(4);
 }
+
+#[test]
+fn dumps_that_pg_dump_has_compressed_are_counted_whichever_way() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V18);
+    service.sql(
+        "CREATE TABLE users AS SELECT i AS id, 'user ' || i AS name FROM generate_series(1, 300000) i;
+         CREATE TABLE noise AS SELECT i AS id, md5(i::text) || md5((i * 7)::text) AS text FROM generate_series(1, 100000) i;
+         CREATE TABLE wide AS SELECT i AS id, repeat(md5(i::text), 20000) AS text FROM generate_series(1, 20) i;
+         CREATE TABLE empty (id serial);
+         SELECT lo_from_bytea(0, decode(repeat('ab', 100000), 'hex'))",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let export = folder.path().join("backup/export");
+    fs::create_dir(folder.path().join("backup")).unwrap();
+    for kind in ["0", "6", "lz4", "lz4:9", "zstd", "zstd:level=19", "zstd:long=1"] {
+        let dump = service.exec(&["pg_dump", "-Fc", "-Z", kind, "-U", "postgres", &service.database]);
+        fs::write(&export, dump.run().succeeds().bytes).unwrap();
+        let words = ["-czO", "-C", folder.path().to_str().unwrap(), "backup/export"];
+        let packed = host.call("tar", &words).run().succeeds().bytes;
+        let report = service.call("check", &["-", "--format", "json"]).input(packed).run().succeeds().json();
+        let found: Vec<_> = report["tables"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|table| (table["table"].as_str().unwrap(), table["found"].as_u64()))
+            .collect();
+        let expected = [
+            ("public.empty", Some(0)),
+            ("public.noise", Some(100_000)),
+            ("public.users", Some(300_000)),
+            ("public.wide", Some(20)),
+        ];
+        assert!(found.len() == 4 && expected.iter().all(|table| found.contains(table)), "{kind}: {found:?}");
+        assert_eq!(report["large_objects"], 1, "{kind}");
+    }
+}

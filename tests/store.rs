@@ -717,7 +717,9 @@ mod s3_faults {
         let store = s3(server.settings());
         server.fail(Call::Get, 1, Fault::Answer(403, "InvalidObjectState", "not valid for the object's storage class"));
         let (message, hint) = misconfigured(store.open(NAME).map(|_| ()).unwrap_err());
-        assert!(message.contains("GLACIER") && hint.contains("restore-object"), "{message} {hint}");
+        assert!(message.contains("GLACIER"), "{message}");
+        let command = format!("aws s3api restore-object --bucket {BUCKET} --key '{NAME}' --endpoint-url http://");
+        assert!(hint.contains(&command) && hint.contains("head-object"), "{hint}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod encryption;
 mod faults_input;
 mod faults_process;
 mod faults_store;
+mod foreign_objects;
 mod harness;
 mod host;
 mod install;

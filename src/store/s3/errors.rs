@@ -269,7 +269,7 @@ impl Trouble {
                 ),
                 ("InvalidObjectState", _) => misconfigured(
                     format!("{} lies in an archive class (such as GLACIER) and can't be read at once", act.resource),
-                    "Have it brought back first: aws s3api restore-object --restore-request Days=3 --bucket … --key …; then try again",
+                    &thaw(&act.resource, settings),
                 ),
                 ("NoSuchUpload", _) => StoreError::NotFound { what: format!("The upload of {}", act.resource) },
                 ("NoSuchKey" | "NotFound", _) | ("", 404) => StoreError::NotFound { what: act.resource.clone() },
@@ -396,6 +396,17 @@ fn no_credentials(detail: &str) -> StoreError {
         message: format!("There are no keys for the store any more: {detail}"),
         hint: "See who gives them: dokku pgbackup:doctor <service>".to_owned(),
     }
+}
+
+/// How an archived object is brought back; the store says the same of one that is on its way.
+fn thaw(resource: &str, settings: &S3Settings) -> String {
+    let key = resource.strip_prefix("s3://").and_then(|path| path.split_once('/')).map_or("KEY", |(_, key)| key);
+    let endpoint = settings.endpoint.as_ref().map(|endpoint| format!(" --endpoint-url {endpoint}")).unwrap_or_default();
+    let object = format!("--bucket {} --key '{key}'{endpoint}", settings.bucket);
+    format!(
+        "Have it brought back, which takes minutes to hours: aws s3api restore-object {object} --restore-request Days=3; it is there when this says \
+         ongoing-request=\"false\": aws s3api head-object {object} --query Restore"
+    )
 }
 
 fn key_source(settings: &S3Settings) -> &'static str {
