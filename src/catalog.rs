@@ -346,10 +346,24 @@ pub fn store_failure(message: impl Into<String>, error: StoreError) -> Failure {
     match error {
         StoreError::Interrupted(interrupted) => Failure::from_error(interrupted.into()),
         StoreError::Misconfigured { message, hint } => failure.because(anyhow!(message)).hint(hint),
-        error @ StoreError::Denied { .. } => {
-            failure.because(error).hint("Add that permission to the role or keys that the destination is used with")
+        StoreError::Denied { permission, resource } => {
+            let role = role_with(&permission);
+            let failure = failure.because(StoreError::Denied { permission, resource });
+            let failure = failure.hint("Add that permission to the role or keys that the destination is used with");
+            failure.hint(format!(
+                "The policy that has it is printed by: dokku pgbackup:iam-policy <service> --role {role}"
+            ))
         }
         error => failure.because(error),
+    }
+}
+
+/// Whose policy of `iam-policy` holds a permission.
+fn role_with(permission: &str) -> &'static str {
+    match permission {
+        "s3:PutObject" | "s3:AbortMultipartUpload" | "s3:PutObjectTagging" | "s3:PutObjectRetention" => "backup",
+        "s3:DeleteObject" | "s3:ListBucketMultipartUploads" => "prune",
+        _ => "restore",
     }
 }
 

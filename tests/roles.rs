@@ -1,6 +1,9 @@
 //! Roles with few rights, enforced by a real server: what works works in full, what doesn't names the permission and the ways out.
 
+use std::sync::{Arc, Mutex};
+
 use crate::host::{Host, Key, Postgres, Service};
+use crate::store::server::{ACCESS_KEY, BUCKET, Call, Fault, SECRET_KEY, Server};
 
 fn act_as(service: &Service, key: Key) {
     let (id, secret) = key.pair();
@@ -25,10 +28,19 @@ fn a_role_that_may_only_write_takes_backups_and_restores_by_what_it_is_handed() 
     assert_eq!(listed[0]["rows"], 562);
     service.pgbackup("info", &["latest"]).succeeds().says("public.users");
     service.pgbackup("report", &[]).succeeds();
+    let diff = service.pgbackup("diff", &[&key, &second, "--format", "json"]).succeeds().json();
+    assert_eq!((diff["unchanged"].as_u64(), diff["after"].as_str()), (Some(1), Some(second.as_str())));
+    service.pgbackup("diff", &["latest"]).succeeds();
+    let status = service.pgbackup("status", &["--format", "json"]).succeeds().json();
+    let status = status.as_array().unwrap().iter().find(|one| one["service"] == service.name.as_str()).unwrap().clone();
+    assert_eq!(status["last_backup"]["key"], second.as_str(), "{status}");
+    service.pgbackup("schedule", &["30 3 * * *"]).succeeds();
+    service.pgbackup("schedule:run", &["backup", "--now"]).succeeds().says("saved as");
+    service.pgbackup("unschedule", &[]).succeeds();
 
     // What needs reading or deleting names what is missing, on what, and what to do.
     let object = format!("{}/{key}", service.bucket().url());
-    for command in ["restore", "verify"] {
+    for command in ["restore", "verify", "check"] {
         let mut words = vec![key.as_str()];
         words.extend((command == "restore").then_some("--force"));
         let run = service.pgbackup(command, &words).exits(1).says(&format!("s3:GetObject is missing for {object}"));
@@ -41,8 +53,12 @@ fn a_role_that_may_only_write_takes_backups_and_restores_by_what_it_is_handed() 
             assert!(run.err.contains(&way), "{command} does not offer {way}:\n{}", run.err);
         }
     }
-    service.pgbackup("download", &[&key, "/tmp/never"]).exits(1).says("s3:GetObject is missing");
-    assert_eq!(service.bucket().backups(), [key.as_str(), &second]);
+    let run = service.pgbackup("download", &[&key, "/tmp/never"]).exits(1).says("s3:GetObject is missing");
+    run.says(&format!("iam-policy {} --role restore", service.name));
+    service.set("keep-last", "1");
+    let policy = format!("iam-policy {} --role prune", service.name);
+    service.pgbackup("prune", &[]).exits(1).says("s3:ListBucket is missing").says(&policy);
+    assert!(service.bucket().backups().starts_with(&[key.clone(), second]));
 
     // Somebody who may read signs a link.
     act_as(&service, Key::Reader);
@@ -85,4 +101,76 @@ fn a_role_that_may_only_read_restores_and_changes_nothing() {
     assert_eq!(policy["Statement"][0]["Action"][0], "s3:PutObject");
     let resource = format!("arn:aws:s3:::{}/*", service.bucket().url().trim_start_matches("s3://"));
     assert_eq!(policy["Statement"][0]["Resource"], resource.as_str());
+}
+
+/// What the policy of a role allows, in the calls that it is.
+fn allowed(role: &str, call: Call) -> bool {
+    match role {
+        "backup" => matches!(call, Call::Put | Call::Create | Call::Part(_) | Call::Complete | Call::Abort),
+        "restore" => matches!(call, Call::Get | Call::Head | Call::List),
+        _ => matches!(call, Call::Delete | Call::List | Call::Get | Call::Abort),
+    }
+}
+
+#[test]
+fn each_role_can_do_its_work_and_names_the_one_permission_that_it_misses() {
+    let service = Host::get().service("prod", Postgres::V15);
+    let server = Server::start();
+    service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+    service.set("destination", &format!("s3://{BUCKET}"));
+    service.set("endpoint-url", &server.endpoint());
+    service.call("auth", &[ACCESS_KEY]).input(format!("{SECRET_KEY}\n")).run().succeeds();
+    let role: Arc<Mutex<(&str, Option<Call>)>> = Arc::new(Mutex::new(("all", None)));
+    let asked = Arc::clone(&role);
+    let refused = move |call: Call| {
+        let (role, missing) = *asked.lock().unwrap();
+        role != "all" && (!allowed(role, call) || missing == Some(call))
+    };
+    server.fail_where(refused, usize::MAX, Fault::Answer(403, "AccessDenied", "Access Denied"));
+    let act_as = |name: &'static str, missing: Option<Call>| *role.lock().unwrap() = (name, missing);
+    let policy = |role: &str| service.pgbackup("iam-policy", &["--role", role]).succeeds().out();
+    let keys = [service.backup(), service.backup(), service.backup()];
+
+    act_as("backup", None);
+    let ours = service.backup();
+    service.pgbackup("list", &[]).succeeds().says(&ours);
+    act_as("backup", Some(Call::Abort));
+    service.backup();
+    act_as("backup", Some(Call::Put));
+    service.pgbackup("backup", &[]).says("s3:PutObject is missing");
+    act_as("backup", Some(Call::Create));
+    service.pgbackup("backup", &[]).exits(1).says("s3:PutObject is missing");
+    assert!(policy("backup").contains("s3:PutObject"));
+
+    act_as("restore", None);
+    service.pgbackup("verify", &[&keys[0]]).succeeds();
+    service.pgbackup("check", &[&keys[0]]).succeeds();
+    service.pgbackup("restore", &[&keys[0], "--force", "--no-safety-backup"]).succeeds();
+    act_as("restore", Some(Call::List));
+    service.pgbackup("list", &[]).succeeds().says("s3:ListBucket is missing");
+    service.pgbackup("verify", &[&keys[0]]).succeeds();
+    act_as("restore", Some(Call::Get));
+    for command in ["verify", "check"] {
+        service.pgbackup(command, &[&keys[0]]).exits(1).says("s3:GetObject is missing").says("--role restore");
+    }
+    for action in ["s3:GetObject", "s3:ListBucket"] {
+        assert!(policy("restore").contains(action), "{action}");
+    }
+
+    act_as("prune", None);
+    service.pgbackup("delete", &[&keys[0], "--force"]).succeeds();
+    service.set("keep-last", "2");
+    act_as("prune", Some(Call::Delete));
+    let run = service.pgbackup("prune", &[]).exits(1).says("s3:DeleteObject is missing");
+    run.says(&format!("iam-policy {} --role prune", service.name));
+    service.pgbackup("delete", &[&keys[1], "--force"]).exits(1).says("s3:DeleteObject is missing");
+    act_as("prune", Some(Call::List));
+    service.pgbackup("prune", &[]).exits(1).says("s3:ListBucket is missing");
+    act_as("prune", None);
+    service.pgbackup("prune", &[]).succeeds();
+    let left = service.pgbackup("list", &["--format", "json"]).succeeds().json();
+    assert_eq!(left.as_array().unwrap().len(), 2, "{left}");
+    for action in ["s3:DeleteObject", "s3:ListBucket", "s3:ListBucketMultipartUploads"] {
+        assert!(policy("prune").contains(action), "{action}");
+    }
 }
