@@ -177,12 +177,19 @@ impl Ui {
     /// # Errors
     /// See [`Self::line`].
     pub fn table(&self, table: &Table) -> Result<()> {
-        table.lines().try_for_each(|line| self.line(line))
+        let lines = self.width().map_or_else(|| table.lines(), |width| table.lines_within(width));
+        lines.into_iter().try_for_each(|line| self.line(line))
     }
 
     /// A table as details of a step (a restore's plan, a comparison), silenced by `--quiet`.
     pub fn detail_table(&self, table: &Table) {
-        table.lines().for_each(|line| self.detail(line));
+        table.lines().into_iter().for_each(|line| self.detail(line));
+    }
+
+    /// How many columns the screen has, where there is one.
+    fn width(&self) -> Option<usize> {
+        let size = self.shared.screen.then(|| rustix::termios::tcgetwinsize(io::stdout()).ok()).flatten()?;
+        Some(usize::from(size.ws_col)).filter(|width| *width > 0)
     }
 
     /// One JSON value on one line.

@@ -158,12 +158,18 @@ fn of_entry(entry: &Entry, log: Option<Log>) -> Run {
 
 /// A run that is not in the history: it staged a restore, was refused, was killed, or goes on.
 fn of_log(log: Log) -> Run {
-    let last = log.lines().ok().and_then(|mut lines| lines.pop());
+    let lines = log.lines().unwrap_or_default();
+    let said_an_outcome = lines.iter().any(|line| line.text.starts_with("=====>"));
+    let last = lines.into_iter().next_back();
     let warned = last.as_ref().is_some_and(|line| line.text.starts_with(" !"));
     Run {
         run: String::new(),
         event: log.doing.clone(),
-        result: if warned { "FAILED" } else { "ended" },
+        result: match (warned, said_an_outcome) {
+            (true, _) => "FAILED",
+            (false, true) => "ended",
+            (false, false) => "unfinished",
+        },
         began: log.began,
         ended: log.ended,
         seconds: Some(log.ended.duration_since(log.began).as_secs_f64()),
@@ -203,7 +209,7 @@ fn list(args: &Args, context: &Context, runs: &[Run]) -> Result<()> {
     let mut table = Table::new(&[
         Column::left("run"),
         Column::right("age"),
-        Column::right("took"),
+        Column::right("took").spare(1),
         Column::left("event"),
         Column::left("result"),
         Column::left("what"),

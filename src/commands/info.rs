@@ -180,7 +180,7 @@ fn info(args: &Args, store: &dyn Store, here: &Here, context: &Context) -> Resul
         for (table, rows) in &manifest.fingerprint.tables {
             tables.row([table.clone(), rows.to_string()]);
         }
-        for line in tables.lines().filter(|_| !tables.is_empty()) {
+        for line in tables.lines().into_iter().filter(|_| !tables.is_empty()) {
             ui.line(format!("       {line}"))?;
         }
         let mut checks = Table::new(&[Column::left("check"), Column::left("wanted"), Column::left("answer")]);
@@ -192,7 +192,7 @@ fn info(args: &Args, store: &dyn Store, here: &Here, context: &Context) -> Resul
         if !checks.is_empty() {
             ui.line("")?;
         }
-        for line in checks.lines().filter(|_| !checks.is_empty()) {
+        for line in checks.lines().into_iter().filter(|_| !checks.is_empty()) {
             ui.line(format!("       {line}"))?;
         }
     } else if backup.maker() == Maker::DokkuPostgres {

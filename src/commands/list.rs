@@ -26,7 +26,7 @@ use crate::ui::{Column, Table};
 /// List the backups of a service
 ///
 /// Newest first, also those that dokku postgres:backup has made. Where this host may not list the bucket the local history
-/// is shown.
+/// is shown. A terminal that is too narrow shows fewer columns; a pipe gets all of them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "List the backups of lollipop
 
@@ -181,13 +181,14 @@ fn row<'a>(backup: &'a Backup, holds: &Holds) -> Row<'a> {
 
 fn table(backups: &[Backup], holds: &Holds, now: Timestamp) -> Table {
     let mut table = Table::new(&[
-        Column::left("started"),
+        // The key says it, too.
+        Column::left("started").spare(1),
         Column::right("age"),
         Column::left("key"),
         Column::right("size"),
-        Column::right("tables"),
-        Column::right("rows"),
-        Column::left("made-by"),
+        Column::right("tables").spare(3),
+        Column::right("rows").spare(4),
+        Column::left("made-by").spare(2),
         Column::left("flags"),
         Column::left("label"),
     ]);

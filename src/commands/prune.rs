@@ -267,7 +267,8 @@ impl<'a> Plan<'a> {
 
     fn table(&self, now: Timestamp) -> Table {
         let mut table = Table::new(&[
-            Column::left("started"),
+            // The key says it, too.
+            Column::left("started").spare(1),
             Column::right("age"),
             Column::left("key"),
             Column::right("size"),

@@ -280,12 +280,12 @@ fn overview(context: &Context, all: &[Status]) -> Result<()> {
         Column::left("state"),
         Column::right("age"),
         Column::left("last-backup"),
-        Column::right("size"),
-        Column::left("trend"),
-        Column::right("rows"),
+        Column::right("size").spare(3),
+        Column::left("trend").spare(1),
+        Column::right("rows").spare(2),
         Column::right("failed"),
         Column::left("drill"),
-        Column::left("next-run"),
+        Column::left("next-run").spare(4),
         Column::left("now"),
     ]);
     for one in all {
