@@ -376,10 +376,26 @@ struct Remembered {
 impl Remembered {
     fn of(history: &[Entry], service: &ServiceName, destination: &str) -> Self {
         let mut remembered = Self { records: HashMap::new(), verified: HashMap::new() };
+        let mut made: HashMap<&BackupKey, &BackupRecord> = HashMap::new();
         for entry in history {
+            if let Event::Backup(record) = &entry.event {
+                made.insert(&record.key, record);
+            }
             match &entry.event {
                 Event::Backup(record) if record.destination == destination && record.key.service() == service => {
                     remembered.records.insert(record.key.clone(), (**record).clone());
+                }
+                // A copy is the same backup in another place.
+                Event::Copy(copy) if copy.destination == destination && copy.key.service() == service => {
+                    if let Some(made) = made.get(&copy.key) {
+                        let record = BackupRecord {
+                            destination: copy.destination.clone(),
+                            bytes: copy.bytes,
+                            confirmed_by: copy.confirmed_by.clone(),
+                            ..(*made).clone()
+                        };
+                        remembered.records.insert(copy.key.clone(), record);
+                    }
                 }
                 Event::Deleted { key, destination: there } if there == destination => {
                     remembered.records.remove(key);

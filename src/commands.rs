@@ -15,6 +15,8 @@ pub mod checks;
 pub mod checks_add;
 pub mod checks_remove;
 pub mod context;
+pub mod copy;
+pub mod copying;
 pub mod delete;
 pub mod diff;
 pub mod doctor;
@@ -78,6 +80,7 @@ pub enum Command {
     ChecksAdd(checks_add::Args),
     #[command(name = "checks:remove")]
     ChecksRemove(checks_remove::Args),
+    Copy(copy::Args),
     Delete(delete::Args),
     Diff(diff::Args),
     Doctor(doctor::Args),
@@ -134,6 +137,7 @@ impl Command {
             Self::Checks(args) => checks::run(args, context),
             Self::ChecksAdd(args) => checks_add::run(args, context),
             Self::ChecksRemove(args) => checks_remove::run(args, context),
+            Self::Copy(args) => copy::run(args, context),
             Self::Delete(args) => delete::run(args, context),
             Self::Diff(args) => diff::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),

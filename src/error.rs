@@ -21,6 +21,8 @@ pub enum Kind {
     NoSuchBackup,
     /// Another run of pgbackup holds this service.
     Busy,
+    /// The backup is saved and good, but not copied to the second destination.
+    NotCopied,
     /// The user, or the system, asked us to stop.
     Interrupted,
 }
@@ -34,6 +36,7 @@ impl Kind {
             Self::Difference => 3,
             Self::NoSuchBackup => 4,
             Self::Busy => 5,
+            Self::NotCopied => 6,
             Self::Interrupted => 130,
         }
     }

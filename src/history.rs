@@ -2,8 +2,8 @@
 //! not be listed (a role that may only write), and that says which backups were verified.
 //!
 //! One JSON line per run in `<data>/<service>/history.jsonl` (0600), appended and flushed. A line that a power cut left
-//! half, or that a newer pgbackup wrote, is passed over and never stops a command. Bounded: the newest 1,000 backups and
-//! the newest 1,000 other lines stay; of very large manifests only the newest stay in full.
+//! half, or that a newer pgbackup wrote, is passed over and never stops a command. Bounded: the newest 1,000 backups,
+//! copies and other lines stay; of very large manifests only the newest stay in full.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -104,6 +104,20 @@ pub enum Event {
         /// Bytes of those that went.
         bytes: u64,
     },
+    /// A backup was copied to the second destination, and what was read for it compared with its manifest.
+    Copy(CopyRecord),
+    /// A backup was to be copied, and that failed; it is as good as before.
+    CopyFailed {
+        /// Its key.
+        key: BackupKey,
+        /// Where it was to go.
+        destination: String,
+        /// Why, as the user read it.
+        error: String,
+        /// It can't be copied any more: it is no longer where it was saved.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        lost: bool,
+    },
     /// A scheduled run was due and did not begin.
     Missed {
         /// The schedule's name.
@@ -145,6 +159,19 @@ pub struct BackupRecord {
     /// The whole manifest; of old backups with very large ones it is dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<Manifest>,
+}
+
+/// A backup that lies in the second destination, too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyRecord {
+    /// Its key, which both have.
+    pub key: BackupKey,
+    /// Where the copy lies, as `Store::describe` says it.
+    pub destination: String,
+    /// Length of the object in bytes.
+    pub bytes: u64,
+    /// How that store confirmed it.
+    pub confirmed_by: String,
 }
 
 /// A restore that was swapped in.
@@ -275,7 +302,7 @@ fn ends_with_newline(file: &mut File) -> std::io::Result<bool> {
     Ok(last == *b"\n")
 }
 
-/// The lines to keep: the newest `kept` backups that are not deleted, and the newest `kept` others. Manifests are dropped
+/// The lines to keep: the newest `kept` backups and copies that are not deleted, and the newest `kept` others. Manifests are dropped
 /// from the oldest on until all is at most `largest` long, but never the newest one.
 fn shortened(text: &[u8], kept: usize, largest: usize) -> Vec<u8> {
     let lines: Vec<(&[u8], Option<Entry>)> = text
@@ -285,7 +312,7 @@ fn shortened(text: &[u8], kept: usize, largest: usize) -> Vec<u8> {
         .map(|line| (line, serde_json::from_slice(line).ok()))
         .collect();
     let mut deleted: HashSet<(BackupKey, String)> = HashSet::new();
-    let (mut backups, mut others) = (0, 0);
+    let (mut backups, mut copies, mut others) = (0, 0, 0);
     let mut newest_first: Vec<Vec<u8>> = Vec::new();
     let mut length = 0;
     for (line, entry) in lines.into_iter().rev() {
@@ -302,6 +329,12 @@ fn shortened(text: &[u8], kept: usize, largest: usize) -> Vec<u8> {
                         text = shorter;
                     }
                 }
+            }
+            Some((_, _, Event::Copy(record))) => {
+                if deleted.contains(&(record.key, record.destination)) || copies == kept {
+                    continue;
+                }
+                copies += 1;
             }
             other => {
                 if let Some((_, _, Event::Deleted { key, destination })) = other {

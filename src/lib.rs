@@ -11,7 +11,8 @@
 //! into a block of pg_dump's [`custom_format`] in place. [`archive::pack`] compresses it, on several cores, into the `.tgz` that users
 //! of dokku-postgres know; where that is wanted, [`archive::encryption`] goes around it. An upload of the [`store`] takes it to a
 //! bucket, in parts, the first one last. When the store has confirmed all of them, the [`manifest`] is put beside the object and the
-//! [`history`] remembers it. All this is [`commands::backup`], on one screen. Which older ones may go then is for [`retention`] to
+//! [`history`] remembers it. All this is [`commands::backup`], on one screen. A second destination gets the same bytes, read back and compared
+//! ([`commands::copying`], [`copies`]). Which older ones may go then is for [`retention`] to
 //! say, and never those that [`holds`] holds.
 //!
 //! # And back
@@ -47,6 +48,7 @@ pub mod verification;
 
 pub mod catalog;
 pub mod certificate;
+pub mod copies;
 pub mod durable;
 pub mod health;
 pub mod history;

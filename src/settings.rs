@@ -19,7 +19,7 @@ use crate::notify::{Healthcheck, NotifyOn, Webhook};
 use crate::retention::Rules;
 use crate::secret::Secret;
 use crate::service::name::ServiceName;
-use crate::store::destination::Destination;
+use crate::store::destination::{Destination, InvalidDestination};
 use crate::store::features::{Features, ObjectLock, Rate, Sse, StorageClass, Tags};
 use crate::store::provider::Provider;
 
@@ -89,6 +89,139 @@ pub const PROPERTIES: &[Property] = &[
         values: "auto, on or off",
         help: "Whether uploads carry CRC-32 headers (on) or Content-MD5 (off); auto: what the provider takes",
         check: checked::<Choice>,
+    },
+    Property {
+        name: "copy-auth",
+        default: "",
+        values: "auto, iam, service or own",
+        help: "Whose keys open the store of copy-to: own (pgbackup:auth --copy), service, iam or auto; without it its own where they are set, else those of the destination",
+        check: checked::<Auth>,
+    },
+    Property {
+        name: "copy-checksums",
+        default: "",
+        values: "auto, on or off",
+        help: "The property checksums for copy-to",
+        check: checked::<Choice>,
+    },
+    Property {
+        name: "copy-endpoint-url",
+        default: "",
+        values: "a URL such as https://minio.example.com:9000",
+        help: "Address of the store of copy-to where it is another one than that of the destination",
+        check: checked::<EndpointUrl>,
+    },
+    Property {
+        name: "copy-keep-daily",
+        default: "",
+        values: "a number such as 7",
+        help: "Keep the newest copy of each of so many days (UTC) in copy-to; without any copy-keep- rule those of the backups count",
+        check: checked::<KeepCount>,
+    },
+    Property {
+        name: "copy-keep-hourly",
+        default: "",
+        values: "a number such as 7",
+        help: "Keep the newest copy of each of so many hours (UTC) in copy-to; without any copy-keep- rule those of the backups count",
+        check: checked::<KeepCount>,
+    },
+    Property {
+        name: "copy-keep-last",
+        default: "",
+        values: "a number such as 7",
+        help: "Keep the newest so many copies in copy-to; without any copy-keep- rule those of the backups count",
+        check: checked::<KeepCount>,
+    },
+    Property {
+        name: "copy-keep-monthly",
+        default: "",
+        values: "a number such as 7",
+        help: "Keep the newest copy of each of so many months (UTC) in copy-to; without any copy-keep- rule those of the backups count",
+        check: checked::<KeepCount>,
+    },
+    Property {
+        name: "copy-keep-weekly",
+        default: "",
+        values: "a number such as 7",
+        help: "Keep the newest copy of each of so many weeks (UTC) in copy-to; without any copy-keep- rule those of the backups count",
+        check: checked::<KeepCount>,
+    },
+    Property {
+        name: "copy-keep-yearly",
+        default: "",
+        values: "a number such as 7",
+        help: "Keep the newest copy of each of so many years (UTC) in copy-to; without any copy-keep- rule those of the backups count",
+        check: checked::<KeepCount>,
+    },
+    Property {
+        name: "copy-max-size",
+        default: "",
+        values: "a size such as 500MB or 20GiB",
+        help: "Delete the oldest copies of a service when all of them take more than this",
+        check: checked::<Size>,
+    },
+    Property {
+        name: "copy-min-age",
+        default: "",
+        values: "a duration such as 90m, 48h or 7d",
+        help: "Never prune a copy younger than this",
+        check: checked::<Span>,
+    },
+    Property {
+        name: "copy-object-lock",
+        default: "",
+        values: "governance:DAYSd or compliance:DAYSd such as governance:30d",
+        help: "For how long the store of copy-to keeps a new copy from being deleted",
+        check: checked::<ObjectLock>,
+    },
+    Property {
+        name: "copy-path-style",
+        default: "",
+        values: "auto, on or off",
+        help: "The property path-style for copy-to",
+        check: checked::<Choice>,
+    },
+    Property {
+        name: "copy-provider",
+        default: "",
+        values: "auto, aws, r2, b2, spaces, hetzner, scaleway, wasabi, ovh, minio, ceph, garage, gcs or seaweedfs",
+        help: "Whose store copy-to is in; known by the host name of its copy-endpoint-url",
+        check: checked::<Provider>,
+    },
+    Property {
+        name: "copy-region",
+        default: "",
+        values: "a region such as eu-central-1",
+        help: "Region of the bucket of copy-to where it is another one",
+        check: checked::<Region>,
+    },
+    Property {
+        name: "copy-sse",
+        default: "",
+        values: "AES256, aws:kms or aws:kms:KEY",
+        help: "Encryption of the copies by their store with its own keys",
+        check: checked::<Sse>,
+    },
+    Property {
+        name: "copy-storage-class",
+        default: "",
+        values: "a class such as STANDARD_IA or GLACIER_IR",
+        help: "Storage class of the copies",
+        check: checked::<StorageClass>,
+    },
+    Property {
+        name: "copy-tags",
+        default: "",
+        values: "name=value,name=value",
+        help: "Tags of the objects of the copies",
+        check: checked::<Tags>,
+    },
+    Property {
+        name: "copy-to",
+        default: "",
+        values: "s3://bucket, s3://bucket/prefix, file:///folder or off",
+        help: "Second place that each backup is copied to after it was saved",
+        check: checked::<CopyTo>,
     },
     Property {
         name: "destination",
@@ -318,6 +451,12 @@ pub const ACCESS_KEY_ID: &str = "access-key-id";
 pub const SECRET_ACCESS_KEY: &str = "secret-access-key";
 /// See [`ACCESS_KEY_ID`]; only temporary keys have one.
 pub const SESSION_TOKEN: &str = "session-token";
+/// The same for the second destination.
+pub const COPY_ACCESS_KEY_ID: &str = "copy-access-key-id";
+/// See [`COPY_ACCESS_KEY_ID`].
+pub const COPY_SECRET_ACCESS_KEY: &str = "copy-secret-access-key";
+/// See [`COPY_ACCESS_KEY_ID`].
+pub const COPY_SESSION_TOKEN: &str = "copy-session-token";
 /// The property that only `pgbackup:encryption` writes.
 pub const ENCRYPTION: &str = "encryption";
 
@@ -402,6 +541,26 @@ pub struct Settings {
     pub retention: Rules,
     /// Whether a backup that succeeded is followed by pruning.
     pub prune_after_backup: bool,
+    /// The second destination.
+    pub copy: Option<CopySettings>,
+}
+
+/// What is set for the second destination; the rest is that of the first.
+#[derive(Debug, Clone)]
+pub struct CopySettings {
+    /// Where copies go.
+    pub destination: Destination,
+    region: Option<Region>,
+    endpoint_url: Option<EndpointUrl>,
+    provider: Option<Provider>,
+    path_style: Option<Choice>,
+    checksums: Option<Choice>,
+    features: Features,
+    auth: Option<Auth>,
+    own_keys: Option<OwnKeys>,
+    /// Which copies stay; `None` for the rules of the backups.
+    retention: Option<Rules>,
+    min_age: Option<Duration>,
 }
 
 impl Settings {
@@ -437,7 +596,7 @@ impl Settings {
             bandwidth_limit: settings.get("bandwidth-limit")?,
             part_concurrency: settings.get::<PartConcurrency>("part-concurrency")?.and_then(|parts| parts.0),
             auth: settings.get("auth")?.unwrap_or_default(),
-            own_keys: OwnKeys::read(properties, subject)?,
+            own_keys: OwnKeys::read(properties, subject, KeysOf::Destination)?,
             fingerprint: settings.get("fingerprint")?.unwrap_or_default(),
             keep_previous: settings.get::<Span>("keep-previous")?.unwrap_or_default().0,
             maintenance: settings.get::<Switch>("maintenance")?.unwrap_or(Switch::On) == Switch::On,
@@ -451,7 +610,42 @@ impl Settings {
             },
             retention: settings.retention()?,
             prune_after_backup: settings.get::<Switch>("prune-after-backup")?.unwrap_or(Switch::On) == Switch::On,
+            copy: settings.copy()?,
         })
+    }
+
+    /// The settings of the second destination, as if it were the first; `None` where none is set. What is not set for it is as for the
+    /// first one while both are in one store; where it has an address of its own nothing that describes the other store counts.
+    pub fn of_copy(&self) -> Option<Self> {
+        let copy = self.copy.clone()?;
+        let mut settings = self.clone();
+        settings.copy = None;
+        settings.destination = Some(copy.destination);
+        if copy.endpoint_url.is_some() {
+            settings.region = None;
+            settings.provider = Provider::default();
+            settings.path_style = Choice::default();
+            settings.checksums = Choice::default();
+        }
+        settings.endpoint_url = copy.endpoint_url.or(settings.endpoint_url);
+        settings.region = copy.region.or(settings.region);
+        settings.provider = copy.provider.unwrap_or(settings.provider);
+        settings.path_style = copy.path_style.unwrap_or(settings.path_style);
+        settings.checksums = copy.checksums.unwrap_or(settings.checksums);
+        settings.features = copy.features;
+        match (copy.auth, copy.own_keys) {
+            (Some(auth), keys) => (settings.auth, settings.own_keys) = (auth, keys),
+            (None, Some(keys)) => (settings.auth, settings.own_keys) = (Auth::Own, Some(keys)),
+            (None, None) => {}
+        }
+        let first = settings.retention;
+        settings.retention = Rules {
+            min_age: copy.min_age.unwrap_or(first.min_age),
+            // What dokku-postgres makes is not copied.
+            foreign: false,
+            ..copy.retention.unwrap_or(first)
+        };
+        Some(settings)
     }
 
     /// The destination, which must be set by now.
@@ -490,18 +684,55 @@ impl Resolver<'_> {
     }
 
     fn retention(&self) -> Result<Rules> {
-        let count = |name: &str| Ok::<_, anyhow::Error>(self.get::<KeepCount>(name)?.map_or(0, |count| count.0));
+        let rules = self.rules("")?.unwrap_or_default();
         Ok(Rules {
+            min_age: self.get::<Span>("min-age")?.unwrap_or_default().0,
+            foreign: self.get::<Switch>("prune-foreign")? == Some(Switch::On),
+            ..rules
+        })
+    }
+
+    /// The rules that delete and whose properties begin so; `None` when none of them is set.
+    fn rules(&self, start: &str) -> Result<Option<Rules>> {
+        let mut set = false;
+        let mut count = |name: &str| {
+            let count = self.get::<KeepCount>(&format!("{start}{name}"))?;
+            set |= count.is_some();
+            Ok::<_, anyhow::Error>(count.map_or(0, |count| count.0))
+        };
+        let mut rules = Rules {
             last: count("keep-last")?,
             hourly: count("keep-hourly")?,
             daily: count("keep-daily")?,
             weekly: count("keep-weekly")?,
             monthly: count("keep-monthly")?,
             yearly: count("keep-yearly")?,
-            min_age: self.get::<Span>("min-age")?.unwrap_or_default().0,
-            max_size: self.get::<Size>("max-size")?.map(|size| size.0),
-            foreign: self.get::<Switch>("prune-foreign")? == Some(Switch::On),
-        })
+            ..Rules::default()
+        };
+        rules.max_size = self.get::<Size>(&format!("{start}max-size"))?.map(|size| size.0);
+        Ok((set || rules.max_size.is_some()).then_some(rules))
+    }
+
+    fn copy(&self) -> Result<Option<CopySettings>> {
+        let Some(CopyTo(Some(destination))) = self.get("copy-to")? else { return Ok(None) };
+        Ok(Some(CopySettings {
+            destination,
+            region: self.get("copy-region")?,
+            endpoint_url: self.get("copy-endpoint-url")?,
+            provider: self.get("copy-provider")?,
+            path_style: self.get("copy-path-style")?,
+            checksums: self.get("copy-checksums")?,
+            features: Features {
+                class: self.get("copy-storage-class")?,
+                sse: self.get("copy-sse")?,
+                lock: self.get("copy-object-lock")?,
+                tags: self.get("copy-tags")?.unwrap_or_default(),
+            },
+            auth: self.get("copy-auth")?,
+            own_keys: OwnKeys::read(self.properties, self.subject, KeysOf::Copy)?,
+            retention: self.rules("copy-")?,
+            min_age: self.get::<Span>("copy-min-age")?.map(|span| span.0),
+        }))
     }
 }
 
@@ -530,6 +761,20 @@ impl FromStr for Auth {
             "own" => Ok(Self::Own),
             _ => Err(format!("{text:?} is none of auto, iam, service, own")),
         }
+    }
+}
+
+/// Where copies go, or `off` for one service where they go somewhere for all.
+struct CopyTo(Option<Destination>);
+
+impl FromStr for CopyTo {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        text.parse().map(|destination| Self(Some(destination))).map_err(|error: InvalidDestination| error.to_string())
     }
 }
 
@@ -847,25 +1092,73 @@ pub struct OwnKeys {
     pub session_token: Option<Secret>,
 }
 
+/// Which of the two places keys are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeysOf {
+    /// The destination.
+    Destination,
+    /// The second one, `copy-to`.
+    Copy,
+}
+
+/// Names of the properties that hold keys.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyProperties {
+    /// The id's.
+    pub id: &'static str,
+    /// The secret's.
+    pub secret: &'static str,
+    /// The session token's.
+    pub token: &'static str,
+}
+
+impl KeyProperties {
+    /// All of them.
+    pub fn all(self) -> [&'static str; 3] {
+        [self.id, self.secret, self.token]
+    }
+}
+
+impl KeysOf {
+    /// The properties that hold them.
+    pub fn properties(self) -> KeyProperties {
+        match self {
+            Self::Destination => KeyProperties { id: ACCESS_KEY_ID, secret: SECRET_ACCESS_KEY, token: SESSION_TOKEN },
+            Self::Copy => {
+                KeyProperties { id: COPY_ACCESS_KEY_ID, secret: COPY_SECRET_ACCESS_KEY, token: COPY_SESSION_TOKEN }
+            }
+        }
+    }
+
+    /// The words of the command that sets them.
+    fn switch(self) -> &'static str {
+        match self {
+            Self::Destination => "",
+            Self::Copy => " --copy",
+        }
+    }
+}
+
 impl OwnKeys {
     /// Reads them: both of the subject, else both of `--global`. A pair is never mixed from two subjects.
     ///
     /// # Errors
     /// When they can't be read, or one of a pair is missing.
-    pub fn read(properties: &Properties, subject: &Subject) -> Result<Option<Self>> {
+    pub fn read(properties: &Properties, subject: &Subject, of: KeysOf) -> Result<Option<Self>> {
+        let names = of.properties();
         for subject in [subject, &Subject::Global] {
-            match (properties.get(subject, ACCESS_KEY_ID)?, properties.get(subject, SECRET_ACCESS_KEY)?) {
+            match (properties.get(subject, names.id)?, properties.get(subject, names.secret)?) {
                 (None, None) => {}
                 (Some(access_key_id), Some(secret)) => {
                     return Ok(Some(Self {
                         access_key_id,
                         secret_access_key: Secret::new(secret),
-                        session_token: properties.get(subject, SESSION_TOKEN)?.map(Secret::new),
+                        session_token: properties.get(subject, names.token)?.map(Secret::new),
                     }));
                 }
                 _ => {
                     return Err(Failure::failed(format!("Of the keys of {subject} one half is missing"))
-                        .hint(format!("Set them anew: dokku pgbackup:auth {subject} ACCESS_KEY_ID"))
+                        .hint(format!("Set them anew: dokku pgbackup:auth {subject} ACCESS_KEY_ID{}", of.switch()))
                         .into());
                 }
             }
@@ -877,22 +1170,24 @@ impl OwnKeys {
     ///
     /// # Errors
     /// When they can't be written.
-    pub fn write(&self, properties: &Properties, subject: &Subject) -> Result<()> {
-        properties.set(subject, SECRET_ACCESS_KEY, self.secret_access_key.reveal())?;
+    pub fn write(&self, properties: &Properties, subject: &Subject, of: KeysOf) -> Result<()> {
+        let names = of.properties();
+        properties.set(subject, names.secret, self.secret_access_key.reveal())?;
         match &self.session_token {
-            Some(token) => properties.set(subject, SESSION_TOKEN, token.reveal())?,
-            None => drop(properties.unset(subject, SESSION_TOKEN)?),
+            Some(token) => properties.set(subject, names.token, token.reveal())?,
+            None => drop(properties.unset(subject, names.token)?),
         }
-        properties.set(subject, ACCESS_KEY_ID, &self.access_key_id)
+        properties.set(subject, names.id, &self.access_key_id)
     }
 
     /// Forgets them; returns whether there were any.
     ///
     /// # Errors
     /// When they can't be removed.
-    pub fn clear(properties: &Properties, subject: &Subject) -> Result<bool> {
-        let secret = properties.unset(subject, SECRET_ACCESS_KEY)? | properties.unset(subject, SESSION_TOKEN)?;
-        Ok(properties.unset(subject, ACCESS_KEY_ID)? || secret)
+    pub fn clear(properties: &Properties, subject: &Subject, of: KeysOf) -> Result<bool> {
+        let names = of.properties();
+        let secret = properties.unset(subject, names.secret)? | properties.unset(subject, names.token)?;
+        Ok(properties.unset(subject, names.id)? || secret)
     }
 }
 
@@ -1007,16 +1302,16 @@ mod tests {
             secret_access_key: Secret::new("s"),
             session_token: Some(Secret::new("t")),
         };
-        keys.write(&properties, &Subject::Global).unwrap();
-        let read = OwnKeys::read(&properties, &prod).unwrap().unwrap();
+        keys.write(&properties, &Subject::Global, KeysOf::Destination).unwrap();
+        let read = OwnKeys::read(&properties, &prod, KeysOf::Destination).unwrap().unwrap();
         assert_eq!((read.access_key_id.as_str(), read.session_token), ("GLOBAL", Some(Secret::new("t"))));
         // Lasting keys take no token over from temporary ones.
-        OwnKeys { session_token: None, ..keys }.write(&properties, &Subject::Global).unwrap();
-        assert_eq!(OwnKeys::read(&properties, &prod).unwrap().unwrap().session_token, None);
+        OwnKeys { session_token: None, ..keys }.write(&properties, &Subject::Global, KeysOf::Destination).unwrap();
+        assert_eq!(OwnKeys::read(&properties, &prod, KeysOf::Destination).unwrap().unwrap().session_token, None);
         properties.set(&prod, ACCESS_KEY_ID, "OWN").unwrap();
-        assert!(OwnKeys::read(&properties, &prod).is_err());
-        assert!(OwnKeys::clear(&properties, &prod).unwrap());
-        assert!(OwnKeys::read(&properties, &prod).unwrap().is_some());
+        assert!(OwnKeys::read(&properties, &prod, KeysOf::Destination).is_err());
+        assert!(OwnKeys::clear(&properties, &prod, KeysOf::Destination).unwrap());
+        assert!(OwnKeys::read(&properties, &prod, KeysOf::Destination).unwrap().is_some());
     }
 
     #[test]
@@ -1083,6 +1378,51 @@ mod tests {
         assert_eq!(Settings::of(&properties, &service).unwrap().retention.daily, 7);
         properties.set(&Subject::Service(service.clone()), "keep-daily", "0").unwrap();
         assert!(!Settings::of(&properties, &service).unwrap().retention.any());
+    }
+
+    #[test]
+    fn the_second_destination_has_what_is_set_for_it_and_the_rest_of_the_first() {
+        let (_folder, properties) = properties();
+        let service: ServiceName = "prod".parse().unwrap();
+        let settings = || Settings::of(&properties, &service).unwrap();
+        let set = |name: &str, value: &str| properties.set(&Subject::Global, name, value).unwrap();
+        set("destination", "s3://first");
+        set("region", "eu-central-1");
+        set("endpoint-url", "https://minio.example.com");
+        set("path-style", "on");
+        set("keep-daily", "7");
+        set("storage-class", "STANDARD_IA");
+        assert!(settings().of_copy().is_none());
+        set("copy-to", "s3://second/x");
+        let copy = settings().of_copy().unwrap();
+        assert_eq!(copy.destination.unwrap().to_string(), "s3://second/x");
+        assert_eq!(copy.region.unwrap().as_str(), "eu-central-1");
+        assert_eq!(copy.endpoint_url.unwrap().as_str(), "https://minio.example.com");
+        assert_eq!((copy.path_style, copy.retention.daily), (Choice::On, 7));
+        assert_eq!(copy.features, Features::default(), "a class of one store is none of another");
+
+        set("copy-endpoint-url", "https://other.example.com");
+        set("copy-keep-monthly", "12");
+        let copy = settings().of_copy().unwrap();
+        assert_eq!((copy.region, copy.path_style), (None, Choice::Auto));
+        assert_eq!((copy.retention.daily, copy.retention.monthly), (0, 12));
+        set("copy-keep-monthly", "0");
+        assert!(!settings().of_copy().unwrap().retention.any(), "set to keep all");
+
+        let keys = |id: &str| OwnKeys {
+            access_key_id: id.to_owned(),
+            secret_access_key: Secret::new("s"),
+            session_token: None,
+        };
+        let id = || settings().of_copy().unwrap().own_keys.unwrap().access_key_id;
+        keys("FIRST").write(&properties, &Subject::Global, KeysOf::Destination).unwrap();
+        assert_eq!(id(), "FIRST");
+        keys("SECOND").write(&properties, &Subject::Global, KeysOf::Copy).unwrap();
+        assert_eq!((id().as_str(), settings().own_keys.unwrap().access_key_id.as_str()), ("SECOND", "FIRST"));
+        set("copy-auth", "iam");
+        assert_eq!(settings().of_copy().unwrap().auth, Auth::Iam);
+        properties.set(&Subject::Service(service.clone()), "copy-to", "off").unwrap();
+        assert!(settings().of_copy().is_none());
     }
 
     #[test]

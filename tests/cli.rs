@@ -153,6 +153,25 @@ fn help_for_one_command() {
         backup-on-destroy     Whether postgres:destroy is preceded by a backup, and stopped when that fails (default: off)
         bandwidth-limit       How fast backups are sent to and read from an S3 store at most
         checksums             Whether uploads carry CRC-32 headers (on) or Content-MD5 (off); auto: what the provider takes (default: auto)
+        copy-auth             Whose keys open the store of copy-to: own (pgbackup:auth --copy), service, iam or auto; without it its own where they are set, else those of the destination
+        copy-checksums        The property checksums for copy-to
+        copy-endpoint-url     Address of the store of copy-to where it is another one than that of the destination
+        copy-keep-daily       Keep the newest copy of each of so many days (UTC) in copy-to; without any copy-keep- rule those of the backups count
+        copy-keep-hourly      Keep the newest copy of each of so many hours (UTC) in copy-to; without any copy-keep- rule those of the backups count
+        copy-keep-last        Keep the newest so many copies in copy-to; without any copy-keep- rule those of the backups count
+        copy-keep-monthly     Keep the newest copy of each of so many months (UTC) in copy-to; without any copy-keep- rule those of the backups count
+        copy-keep-weekly      Keep the newest copy of each of so many weeks (UTC) in copy-to; without any copy-keep- rule those of the backups count
+        copy-keep-yearly      Keep the newest copy of each of so many years (UTC) in copy-to; without any copy-keep- rule those of the backups count
+        copy-max-size         Delete the oldest copies of a service when all of them take more than this
+        copy-min-age          Never prune a copy younger than this
+        copy-object-lock      For how long the store of copy-to keeps a new copy from being deleted
+        copy-path-style       The property path-style for copy-to
+        copy-provider         Whose store copy-to is in; known by the host name of its copy-endpoint-url
+        copy-region           Region of the bucket of copy-to where it is another one
+        copy-sse              Encryption of the copies by their store with its own keys
+        copy-storage-class    Storage class of the copies
+        copy-tags             Tags of the objects of the copies
+        copy-to               Second place that each backup is copied to after it was saved
         destination           Where backups go
         drill-max-age         Within which time a restore drill must have passed for pgbackup:status to be content
         endpoint-url          Address of an S3-compatible store other than AWS
@@ -310,7 +329,7 @@ fn set_stores_what_is_valid_and_nothing_else() {
     exit 2
     "#);
     assert_snapshot!(host.run("set", &["prod", "nosuch", "x"]).seen(), @r#"
-     !     Invalid property specified, valid properties include: auth, backup-on-deploy, backup-on-destroy, bandwidth-limit, checksums, destination, drill-max-age, endpoint-url, fingerprint, healthcheck-url, keep-daily, keep-hourly, keep-last, keep-monthly, keep-previous, keep-weekly, keep-yearly, maintenance, max-size, metrics-file, min-age, notify-on, object-lock, part-concurrency, path-style, provider, prune-after-backup, prune-foreign, region, schedule-concurrency, sse, storage-class, suspicious-drop, suspicious-ignore, tags, webhook-url
+     !     Invalid property specified, valid properties include: auth, backup-on-deploy, backup-on-destroy, bandwidth-limit, checksums, copy-auth, copy-checksums, copy-endpoint-url, copy-keep-daily, copy-keep-hourly, copy-keep-last, copy-keep-monthly, copy-keep-weekly, copy-keep-yearly, copy-max-size, copy-min-age, copy-object-lock, copy-path-style, copy-provider, copy-region, copy-sse, copy-storage-class, copy-tags, copy-to, destination, drill-max-age, endpoint-url, fingerprint, healthcheck-url, keep-daily, keep-hourly, keep-last, keep-monthly, keep-previous, keep-weekly, keep-yearly, maintenance, max-size, metrics-file, min-age, notify-on, object-lock, part-concurrency, path-style, provider, prune-after-backup, prune-foreign, region, schedule-concurrency, sse, storage-class, suspicious-drop, suspicious-ignore, tags, webhook-url
     exit 2
     "#);
     assert_eq!(host.run("set", &["ghost", "region", "x"]).code, 1);

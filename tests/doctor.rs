@@ -15,7 +15,7 @@ use pgbackup::dokku::environment::Environment;
 use pgbackup::dokku::properties::Subject;
 use pgbackup::secret::Secret;
 use pgbackup::service::Service as OnDisk;
-use pgbackup::settings::OwnKeys;
+use pgbackup::settings::{KeysOf, OwnKeys};
 use pgbackup::ui::Ui;
 use rustix::process::Signal;
 
@@ -214,7 +214,7 @@ fn patient(server: &Server) -> (tempfile::TempDir, Context, OnDisk) {
     properties.set(&Subject::Global, "destination", &format!("s3://{BUCKET}")).unwrap();
     properties.set(&Subject::Global, "endpoint-url", &server.endpoint()).unwrap();
     OwnKeys { access_key_id: ACCESS_KEY.into(), secret_access_key: Secret::new(SECRET_KEY), session_token: None }
-        .write(&properties, &Subject::Global)
+        .write(&properties, &Subject::Global, KeysOf::Destination)
         .unwrap();
     let service = OnDisk::find(&root, &"prod".parse().unwrap()).unwrap();
     (folder, context, service)
@@ -308,7 +308,7 @@ fn keys_in_force_and_those_behind_them_are_named() {
         secret_access_key: Secret::new(SECRET_KEY),
         session_token: Some(Secret::new("token")),
     };
-    own.write(&context.properties(), &Subject::Service(service.name.clone())).unwrap();
+    own.write(&context.properties(), &Subject::Service(service.name.clone()), KeysOf::Destination).unwrap();
     context.properties().set(&Subject::Global, "access-key-id", "GLOBAL").unwrap();
     let backup = service.root.join("backup");
     fs::create_dir(&backup).unwrap();

@@ -13,14 +13,14 @@ use rustix::process::Signal;
 use crate::host::{Host, Key, Postgres, Service};
 
 /// A wire to the S3 server that can be cut.
-struct Wire {
-    address: String,
+pub(crate) struct Wire {
+    pub(crate) address: String,
     up: Arc<AtomicBool>,
     connections: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Wire {
-    fn to(endpoint: &str) -> Self {
+    pub(crate) fn to(endpoint: &str) -> Self {
         let server = endpoint.strip_prefix("http://").unwrap().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -48,20 +48,20 @@ impl Wire {
         Self { address, up, connections }
     }
 
-    fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.up.store(false, Ordering::Relaxed);
         for connection in self.connections.lock().unwrap().drain(..) {
             let _ = connection.shutdown(Shutdown::Both);
         }
     }
 
-    fn mend(&self) {
+    pub(crate) fn mend(&self) {
         self.up.store(true, Ordering::Relaxed);
     }
 }
 
 /// A service whose dump takes a few seconds and several parts.
-fn large_service() -> Service {
+pub(crate) fn large_service() -> Service {
     let service = Host::get().service("prod", Postgres::V15);
     service.sql(
         "CREATE TABLE large AS SELECT n AS id, (SELECT string_agg(md5((n * 200 + m)::text), '') FROM generate_series(1, 200) m) AS text \

@@ -7,6 +7,7 @@ mod check;
 mod checks;
 mod cli;
 mod concurrency;
+mod copy;
 mod corpus;
 mod deploy;
 mod doctor;

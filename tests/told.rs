@@ -13,10 +13,10 @@ use serde_json::Value;
 use crate::host::{Host, Postgres};
 
 /// Requests that came in: the first line and the body of each.
-type Requests = Arc<Mutex<Vec<(String, String)>>>;
+pub(crate) type Requests = Arc<Mutex<Vec<(String, String)>>>;
 
 /// An endpoint on this machine, which answers all in the same way.
-fn endpoint(answer: &'static str) -> (String, Requests) {
+pub(crate) fn endpoint(answer: &'static str) -> (String, Requests) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let requests = Requests::default();
@@ -85,7 +85,7 @@ impl Drop for Hook {
     }
 }
 
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 const BROKEN: &str = "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 #[test]

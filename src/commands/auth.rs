@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::commands::Context;
 use crate::dokku::properties::Subject;
 use crate::error::Failure;
-use crate::settings::{self, OwnKeys};
+use crate::settings::{KeysOf, OwnKeys};
 
 /// Set or clear the keys that open the store
 ///
@@ -17,7 +17,7 @@ use crate::settings::{self, OwnKeys};
 /// Temporary keys have a session token: it is read after the secret as a line of its own and the keys end with it.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "<service>|--global <access-key-id>|--clear [--session-token]",
+    override_usage = "<service>|--global <access-key-id>|--clear [--session-token] [--copy]",
     after_help = "Set the keys for lollipop and type the secret when asked
 
     dokku pgbackup:auth lollipop AKIAIOSFODNN7EXAMPLE
@@ -29,6 +29,10 @@ Set the keys for all services from a file
 Set temporary keys: the file has the secret in its first line and the session token in its second
 
     dokku pgbackup:auth lollipop ASIAIOSFODNN7EXAMPLE --session-token < keys.txt
+
+Set the keys for the second destination of lollipop
+
+    dokku pgbackup:auth lollipop AKIAI44QH8DHBEXAMPLE --copy
 
 Forget the keys of lollipop
 
@@ -47,6 +51,9 @@ pub struct Args {
     /// Forget the keys
     #[arg(long, conflicts_with = "access_key_id")]
     pub clear: bool,
+    /// The keys for the second destination (property copy-to) where they are others
+    #[arg(long)]
+    pub copy: bool,
 }
 
 /// How the ids of AWS's temporary keys begin; those of lasting ones begin with `AKIA`.
@@ -58,9 +65,11 @@ const TEMPORARY: &str = "ASIA";
 /// When there is no such service, or no secret comes in.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     let (subject, properties) = (&args.service, context.properties());
+    let of = if args.copy { KeysOf::Copy } else { KeysOf::Destination };
+    let names = of.properties();
     let Some(id) = &args.access_key_id else {
-        context.ui.header(format!("Unsetting {} and {}", settings::ACCESS_KEY_ID, settings::SECRET_ACCESS_KEY));
-        OwnKeys::clear(&properties, subject)?;
+        context.ui.header(format!("Unsetting {} and {}", names.id, names.secret));
+        OwnKeys::clear(&properties, subject, of)?;
         return Ok(());
     };
     context.require(subject)?;
@@ -69,14 +78,14 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     }
     let secret_access_key = context.ui.secret("secret access key")?;
     let session_token = args.session_token.then(|| context.ui.secret("session token")).transpose()?;
-    context.ui.header(format!("Setting {} to {id}", settings::ACCESS_KEY_ID));
-    context.ui.header(format!("Setting {}", settings::SECRET_ACCESS_KEY));
+    context.ui.header(format!("Setting {} to {id}", names.id));
+    context.ui.header(format!("Setting {}", names.secret));
     if session_token.is_some() {
-        context.ui.header(format!("Setting {}", settings::SESSION_TOKEN));
+        context.ui.header(format!("Setting {}", names.token));
     } else if id.starts_with(TEMPORARY) {
         context.ui.warn(format!(
             "{id} looks like a temporary key of AWS, which opens nothing without its session token: give it with --session-token"
         ));
     }
-    OwnKeys { access_key_id: id.clone(), secret_access_key, session_token }.write(&properties, subject)
+    OwnKeys { access_key_id: id.clone(), secret_access_key, session_token }.write(&properties, subject, of)
 }

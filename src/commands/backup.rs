@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::commands::context::Context;
+use crate::commands::copying;
 use crate::commands::prune;
 use crate::commands::recovery;
 use crate::commands::telling::{self, Telling};
@@ -70,8 +71,36 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     let (label, patience) = (args.label.as_deref(), args.waiting.patience());
     match &args.service {
-        Some(service) => one(context, service, label, patience).map(drop),
+        Some(service) => one(context, service, label, patience)?.copied_as_well().map(drop),
         None => all(context, label, patience),
+    }
+}
+
+/// A backup that was saved.
+#[derive(Debug)]
+pub struct Saved {
+    /// What it holds.
+    pub manifest: Manifest,
+    /// Whether it is in the second destination as well, where there is one.
+    pub copied: Result<(), Failure>,
+}
+
+impl Saved {
+    /// For those to whom a backup without its copy is half a success.
+    ///
+    /// # Errors
+    /// [`Kind::NotCopied`] when it is not copied.
+    pub fn copied_as_well(self) -> Result<Manifest> {
+        let Err(failure) = self.copied else { return Ok(self.manifest) };
+        let key = &self.manifest.key;
+        if failure.kind == Kind::Interrupted {
+            return Err(Failure::new(Kind::Interrupted, format!("Interrupted; {key} is saved, but not copied"))
+                .hint(format!("The next run copies it, or: dokku pgbackup:copy {}", key.service()))
+                .into());
+        }
+        let mut not_copied = Failure::new(Kind::NotCopied, format!("{key} IS SAVED, BUT NOT COPIED: {failure}"));
+        not_copied.hints = failure.hints;
+        Err(not_copied.hint(format!("The next run tries again, or: dokku pgbackup:copy {}", key.service())).into())
     }
 }
 
@@ -79,16 +108,22 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
 ///
 /// # Errors
 /// When the backup failed; that is in the history then, unless another run has the service.
-pub fn one(context: &Context, name: &ServiceName, label: Option<&str>, patience: Duration) -> Result<Manifest> {
+pub fn one(context: &Context, name: &ServiceName, label: Option<&str>, patience: Duration) -> Result<Saved> {
     let service = Service::find(&context.environment.lib_root, name)?;
     let lock =
         turn::take(context, name, "backup", patience).map_err(|error| could_not_begin(context, name, error.into()))?;
     let (store, running) = ready(context, &service, &lock).map_err(|error| could_not_begin(context, name, error))?;
     let manifest = take(context, &running, &lock, store.as_ref(), Occasion { label, safety: false })?;
-    prune::after_backup(context, name, store.as_ref(), &lock);
+    let copied = copying::after_backup(context, &service, store.as_ref(), &manifest.key, &lock);
+    if !copied.as_ref().is_err_and(|failure| failure.kind == Kind::Interrupted) {
+        prune::after_backup(context, name, store.as_ref(), &lock);
+        if copied.is_ok() {
+            prune::copies_after(context, &service, &lock);
+        }
+    }
     let key = manifest.key.to_string();
     context.ui.outcome(format!("Backup of {name} saved as {key}"), &key);
-    Ok(manifest)
+    Ok(Saved { manifest, copied })
 }
 
 fn ready(context: &Context, service: &Service, lock: &Lock) -> Result<(Box<dyn Store>, RunningService)> {
@@ -118,6 +153,7 @@ fn could_not_begin(context: &Context, name: &ServiceName, error: anyhow::Error) 
 
 fn all(context: &Context, label: Option<&str>, patience: Duration) -> Result<()> {
     let mut failed = Vec::new();
+    let mut not_copied = Vec::new();
     let mut taken = 0;
     for name in context.visible_services()? {
         if context.settings(&name)?.destination.is_none() {
@@ -126,8 +162,14 @@ fn all(context: &Context, label: Option<&str>, patience: Duration) -> Result<()>
             failed.push(name);
             continue;
         }
-        match one(context, &name, label, patience) {
-            Ok(_) => taken += 1,
+        let saved = one(context, &name, label, patience);
+        taken += u64::from(saved.is_ok());
+        match saved.and_then(Saved::copied_as_well) {
+            Ok(_) => {}
+            Err(error) if is_not_copied(&error) => {
+                context.ui.fail(&Failure::from_error(error));
+                not_copied.push(name);
+            }
             Err(error) => {
                 crate::interrupt::check()?;
                 context.ui.fail(&Failure::from_error(error));
@@ -137,12 +179,20 @@ fn all(context: &Context, label: Option<&str>, patience: Duration) -> Result<()>
     }
     // The last service's log is not about the others.
     context.ui.record(None);
-    if failed.is_empty() {
-        return Ok(());
-    }
-    let names: Vec<&str> = failed.iter().map(ServiceName::as_str).collect();
+    let names = |names: &[ServiceName]| names.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", ");
     let taken = count(taken, "service");
-    Err(Failure::failed(format!("{taken} backed up, but not {}", names.join(", "))).into())
+    let copies = if not_copied.is_empty() { String::new() } else { format!("; not copied: {}", names(&not_copied)) };
+    if !failed.is_empty() {
+        return Err(Failure::failed(format!("{taken} backed up, but not {}{copies}", names(&failed))).into());
+    }
+    if !not_copied.is_empty() {
+        return Err(Failure::new(Kind::NotCopied, format!("{taken} backed up{copies}")).into());
+    }
+    Ok(())
+}
+
+fn is_not_copied(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Failure>().is_some_and(|failure| failure.kind == Kind::NotCopied)
 }
 
 /// What a backup is taken for.

@@ -9,6 +9,7 @@ use crate::catalog::selector::Selector;
 use crate::catalog::{Backup, Catalog};
 use crate::commands::Context;
 use crate::commands::arguments::Elsewhere;
+use crate::copies::Copies;
 use crate::dokku::properties::Subject;
 use crate::error::{Failure, Kind};
 use crate::history::History;
@@ -40,6 +41,14 @@ pub fn find(
     context: &Context,
 ) -> Result<(Catalog, Backup)> {
     Place { store, service: service.clone(), elsewhere: false }.find(selector, context)
+}
+
+/// Which backups lie in the second destination, as this host remembers it; `None` where none is set.
+pub fn copies(service: &ServiceName, context: &Context) -> Option<Copies> {
+    let settings = context.settings(service).ok()?;
+    let (first, second) = (settings.destination?, settings.copy?.destination);
+    let entries = history(service, context).read().ok()?;
+    Some(Copies::of(&entries, &first.to_string(), &second.to_string()))
 }
 
 /// The history of a service on this host.

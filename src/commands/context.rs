@@ -98,12 +98,14 @@ impl Context {
         open(settings.destination(&service.name)?, &settings, &service.name, Some(service))
     }
 
-    /// Opens another destination with a service's keys and settings: the backups of another service or host.
+    /// Opens another destination with a service's keys and settings: the backups of another service or host, or with those of the second
+    /// destination its copies.
     ///
     /// # Errors
     /// See [`Self::store`].
     pub fn store_at(&self, destination: &Destination, service: &Service) -> Result<Box<dyn Store>> {
-        open(destination, &self.settings(&service.name)?, &service.name, Some(service))
+        let settings = in_force_at(destination, self.settings(&service.name)?);
+        open(destination, &settings, &service.name, Some(service))
     }
 
     /// Opens another destination with the keys and settings of this host: of the service where it has one of that name, else those that hold
@@ -118,15 +120,35 @@ impl Context {
         service: Option<&Service>,
     ) -> Result<Box<dyn Store>> {
         let subject = service.map_or(Subject::Global, |_| Subject::Service(name.clone()));
-        open(destination, &Settings::resolve(&self.properties(), &subject)?, name, service)
+        let settings = in_force_at(destination, Settings::resolve(&self.properties(), &subject)?);
+        open(destination, &settings, name, service)
+    }
+
+    /// Opens the store that copies of a service's backups go to; `None` when no second destination is set.
+    ///
+    /// # Errors
+    /// When it is the first one, or the keys that the settings call for are not there.
+    pub fn copy_store(&self, service: &Service) -> Result<Option<Box<dyn Store>>> {
+        let settings = self.settings(&service.name)?;
+        let Some(copy) = settings.of_copy() else { return Ok(None) };
+        let name = &service.name;
+        let second = copy.destination(name)?;
+        // Also where they are in two stores: what is remembered of a place is kept under its name.
+        if settings.destination.as_ref() == Some(second) {
+            return Err(Failure::failed(format!("The property copy-to of {name} is its destination itself: {second}"))
+                .hint(format!("Name another place: dokku pgbackup:set {name} copy-to s3://OTHER-BUCKET"))
+                .hint("A bucket of the same name in another store needs a prefix: s3://BUCKET/copies")
+                .into());
+        }
+        open(second, &copy, name, Some(service)).map(Some)
     }
 
     /// Whose keys open a service's store, and the same in words.
     ///
     /// # Errors
     /// When the settings call for keys that are not there.
-    pub fn keys_of(&self, service: &Service) -> Result<(WhoseKeys, String)> {
-        Ok(match Keys::choose(&self.settings(&service.name)?, &service.name, Some(service))? {
+    pub fn keys_of(&self, settings: &Settings, service: &Service) -> Result<(WhoseKeys, String)> {
+        Ok(match Keys::choose(settings, &service.name, Some(service))? {
             Keys::Own(keys) => {
                 let temporary = if keys.session_token.is_some() { ", temporary ones" } else { "" };
                 (WhoseKeys::Own, format!("those of pgbackup:auth ({}){temporary}", keys.access_key_id))
@@ -183,6 +205,14 @@ impl Context {
     /// When another word is typed, or nobody can be asked.
     pub fn confirm(&self, warning: &str, service: &ServiceName) -> Result<()> {
         if self.environment.force { Ok(()) } else { self.ui.confirm(warning, service.as_str()) }
+    }
+}
+
+/// The settings that count for a place: the second destination has its own.
+fn in_force_at(destination: &Destination, settings: Settings) -> Settings {
+    match settings.of_copy() {
+        Some(copy) if copy.destination.as_ref() == Some(destination) => copy,
+        _ => settings,
     }
 }
 
@@ -271,6 +301,7 @@ mod tests {
 
     use super::*;
     use crate::secret::Secret;
+    use crate::settings::KeysOf;
 
     fn world() -> (tempfile::TempDir, Context, Service) {
         let folder = tempfile::tempdir().unwrap();
@@ -312,7 +343,7 @@ mod tests {
         fs::write(service.root.join("backup/AWS_SECRET_ACCESS_KEY"), "x\n").unwrap();
         assert_eq!(chosen(&context, &service), "SERVICE");
         OwnKeys { access_key_id: "OWN".to_owned(), secret_access_key: Secret::new("x"), session_token: None }
-            .write(&context.properties(), &Subject::Global)
+            .write(&context.properties(), &Subject::Global, KeysOf::Destination)
             .unwrap();
         assert_eq!(chosen(&context, &service), "OWN");
         set("auth", "iam");

@@ -6,7 +6,8 @@ use crate::catalog::selector::Selector;
 use crate::catalog::{Backup, Catalog, store_failure};
 use crate::commands::Context;
 use crate::commands::arguments::Confirmation;
-use crate::commands::backups::find;
+use crate::commands::backups::{copies, find};
+use crate::commands::copying::of_the_copy;
 use crate::commands::removal;
 use crate::commands::turn::{self, Waiting};
 use crate::error::Failure;
@@ -19,11 +20,16 @@ use crate::ui::human;
 /// Delete a backup from the store
 ///
 /// The object and the manifest beside it are deleted. The last good backup of a service is
-/// only deleted with --force. The same goes for what pgbackup:hold holds.
+/// only deleted with --force. The same goes for what pgbackup:hold holds. A copy in the second destination stays: it goes by the
+/// copy-keep- rules or with --copy.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Delete one backup of lollipop
 
-    dokku pgbackup:delete lollipop postgres-lollipop-2023-04-03-11-00-04.tgz")]
+    dokku pgbackup:delete lollipop postgres-lollipop-2023-04-03-11-00-04.tgz
+
+Delete its copy in the second destination
+
+    dokku pgbackup:delete lollipop postgres-lollipop-2023-04-03-11-00-04.tgz --copy")]
 pub struct Args {
     /// The service whose backup it is
     #[arg(value_name = "service")]
@@ -31,6 +37,9 @@ pub struct Args {
     /// The backup: its key or any part of the key that fits only one
     #[arg(value_name = "backup")]
     pub backup: String,
+    /// Delete the copy in the second destination (property copy-to) and not the backup itself
+    #[arg(long)]
+    pub copy: bool,
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub confirmation: Confirmation,
@@ -46,8 +55,15 @@ pub struct Args {
 /// typed, or when the store refuses.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     let service = Service::find(&context.environment.lib_root, &args.service)?;
-    let store = context.store(&service)?;
-    delete(args, store.as_ref(), context)
+    if !args.copy {
+        return delete(args, context.store(&service)?.as_ref(), context);
+    }
+    let name = &service.name;
+    let second = context.copy_store(&service)?.ok_or_else(|| {
+        Failure::failed(format!("No second destination is set for {name}"))
+            .hint(format!("The backup itself is deleted without --copy: dokku pgbackup:delete {name} {}", args.backup))
+    })?;
+    delete(args, second.as_ref(), context).map_err(|error| of_the_copy(Failure::from_error(error)).into())
 }
 
 fn delete(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
@@ -58,6 +74,9 @@ fn delete(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
     let selector = Selector::new(Some(&args.backup), None)?;
     let (catalog, backup) = find(&selector, service, store, context)?;
     let key = &backup.key;
+    let copy = copies(service, context)
+        .and_then(|copies| copies.copied.get(key).map(|(_, copy)| copy.destination.clone()))
+        .filter(|_| !args.copy);
     if is_last_good(&catalog, &backup) {
         if !force {
             return Err(Failure::failed(format!("{key} is the last good backup of {service} and was not deleted"))
@@ -89,6 +108,10 @@ fn delete(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
     context.ui.step(format!("Deleting {key}"));
     removal::take_out(&backup, store, context)
         .map_err(|error| store_failure(format!("{key} can't be deleted"), error))?;
+    if let Some(place) = copy {
+        context.ui.warn(format!("Its copy in {place} stays"));
+        context.ui.warn(format!("Delete that as well: dokku pgbackup:delete {service} {key} --copy"));
+    }
     context.ui.outcome(format!("Deleted {key}"), &key.to_string());
     Ok(())
 }
@@ -134,6 +157,7 @@ mod tests {
         Args {
             service: "prod".parse().unwrap(),
             backup: backup.into(),
+            copy: false,
             confirmation: Confirmation { force },
             waiting: Waiting::default(),
         }

@@ -130,11 +130,13 @@ pub fn examine(context: &Context, name: &ServiceName) -> Result<Report> {
     }
     let (newest, found) = destination::examine(context, &service)?;
     findings.extend(found);
+    findings.extend(destination::examine_copy(context, &service)?);
     findings.extend(apps::examine(context, &service));
     findings.extend(schedule::examine(context, name)?);
     let entries = match known::history(name, context).read() {
         Ok(entries) => {
             findings.extend(backups::history(&entries, newest.as_ref(), name, now));
+            findings.extend(backups::copies(context, &entries, name));
             entries
         }
         Err(error) => {

@@ -11,6 +11,7 @@ use crate::docker::run_plugin_command;
 use crate::dokku::properties::Subject;
 use crate::error::Failure;
 use crate::interrupt;
+use crate::manifest::Manifest;
 use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::settings::OnDeploy;
@@ -38,7 +39,13 @@ pub fn before_deploy(context: &Context, app: &str) -> Result<()> {
             Some(revision) => format!("before the deploy of {app} at {revision}"),
             None => format!("before the deploy of {app}"),
         };
-        let Err(error) = backup::one(context, &name, Some(&label), PATIENCE) else { continue };
+        let error = match backup::one(context, &name, Some(&label), PATIENCE) {
+            Ok(saved) => {
+                warn_of_missing_copy(context, saved)?;
+                continue;
+            }
+            Err(error) => error,
+        };
         interrupt::check()?;
         let failure = Failure::from_error(error);
         if wish == OnDeploy::Required {
@@ -56,6 +63,16 @@ pub fn before_deploy(context: &Context, app: &str) -> Result<()> {
         context.ui.warn(format!("To stop deploys that have none: dokku pgbackup:set {name} backup-on-deploy required"));
     }
     Ok(())
+}
+
+/// A backup that is saved is what a deploy or a destruction asks for: that its copy is missing is said, and stops neither.
+fn warn_of_missing_copy(context: &Context, saved: backup::Saved) -> Result<Manifest> {
+    let manifest = saved.manifest.clone();
+    if let Err(error) = saved.copied_as_well() {
+        interrupt::check()?;
+        context.ui.fail(&Failure::from_error(error));
+    }
+    Ok(manifest)
 }
 
 /// The revision that is deployed, as Dokku keeps it: set before the build begins.
@@ -76,7 +93,7 @@ pub fn before_destroy(context: &Context, name: &ServiceName) -> Result<()> {
     if !settings.backup_on_destroy {
         return Ok(());
     }
-    let manifest = backup::one(context, name, Some("before it was destroyed"), PATIENCE).map_err(|error| {
+    let saved = backup::one(context, name, Some("before it was destroyed"), PATIENCE).map_err(|error| {
         let failure = Failure::from_error(error);
         let mut stopped = Failure::new(
             failure.kind,
@@ -85,6 +102,7 @@ pub fn before_destroy(context: &Context, name: &ServiceName) -> Result<()> {
         stopped.hints = failure.hints;
         stopped.hint(format!("To destroy it without a backup: dokku pgbackup:set {name} backup-on-destroy off"))
     })?;
+    let manifest = warn_of_missing_copy(context, saved)?;
     context.ui.detail("To get it back:");
     context.ui.detail(format!("    dokku postgres:create {name}"));
     // The service's own settings go with it.

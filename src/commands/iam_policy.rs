@@ -17,11 +17,12 @@ use crate::store::features::Sse;
 /// Print the least-privilege policy for the bucket
 ///
 /// The JSON is for exactly the bucket and prefix that are configured, with what the storage settings in effect need (object-lock and
-/// tags and the key of sse). A role that only takes backups may not read or delete any: keep the other two for another key.
+/// tags and the key of sse). A role that only takes backups may not read or delete any: keep the other two for another key. With a second
+/// destination (property copy-to) it may read since copies are read from the first one; --copy prints what the second one needs.
 /// With --lifecycle the rule of the bucket is printed that removes the parts of uploads that were never completed.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "<service>|--global [--role backup|restore|prune|all] [--lifecycle]",
+    override_usage = "<service>|--global [--role backup|restore|prune|all] [--lifecycle] [--copy]",
     after_help = "Allow the role of the host to take backups of lollipop and nothing else
 
     dokku pgbackup:iam-policy lollipop > policy.json
@@ -30,6 +31,10 @@ use crate::store::features::Sse;
 Let a key read backups for a restore
 
     dokku pgbackup:iam-policy lollipop --role restore
+
+Let a key write copies into the second destination and nothing else
+
+    dokku pgbackup:iam-policy lollipop --copy
 
 Remove the parts of uploads that were never completed after a week
 
@@ -46,6 +51,9 @@ pub struct Args {
     /// Print the lifecycle rule of the bucket instead
     #[arg(long, conflicts_with = "role")]
     pub lifecycle: bool,
+    /// For the second destination (property copy-to) instead of the first
+    #[arg(long)]
+    pub copy: bool,
 }
 
 /// What a role is for.
@@ -68,8 +76,14 @@ pub enum Role {
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     context.require(&args.service)?;
     context.ui.reserve_output();
-    let settings = Settings::resolve(&context.properties(), &args.service)?;
     let subject = &args.service;
+    let mut settings = Settings::resolve(&context.properties(), subject)?;
+    if args.copy {
+        settings = settings.of_copy().ok_or_else(|| {
+            Failure::failed(format!("No second destination is set for {subject}"))
+                .hint(format!("Set it: dokku pgbackup:set {subject} copy-to s3://OTHER-BUCKET"))
+        })?;
+    }
     let (bucket, prefix) = match &settings.destination {
         Some(Destination::S3 { bucket, prefix }) => (bucket, prefix),
         Some(Destination::Folder(path)) => {
@@ -110,7 +124,8 @@ fn policy(role: Role, bucket: &str, prefix: &str, settings: &Settings) -> Value 
         on_objects.extend(features.lock.map(|_| "s3:PutObjectRetention"));
         on_objects.extend((!features.tags.is_empty()).then_some("s3:PutObjectTagging"));
     }
-    if is(Role::Restore) || is(Role::Prune) {
+    // Copies are read from the first destination.
+    if is(Role::Restore) || is(Role::Prune) || settings.copy.is_some() {
         on_objects.push("s3:GetObject");
     }
     if is(Role::Prune) {
@@ -264,6 +279,17 @@ mod tests {
         assert_eq!(statement["Condition"]["ForAnyValue:StringEquals"]["kms:ResourceAliases"], "alias/backups");
         assert_eq!(statement["Resource"], "arn:aws:kms:*:*:key/*");
         assert_eq!(actions(&alias, "Key"), ["kms:Decrypt"]);
+    }
+
+    #[test]
+    fn copies_are_read_from_the_first_and_only_written_to_the_second() {
+        let both = settings(&[("destination", "s3://bucket"), ("copy-to", "s3://second"), ("copy-tags", "a=b")]);
+        let first = policy(Role::Backup, "bucket", "", &both);
+        assert_eq!(actions(&first, "Objects"), ["s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject"]);
+        let second = policy(Role::Backup, "second", "", &both.of_copy().unwrap());
+        assert_eq!(actions(&second, "Objects"), ["s3:PutObject", "s3:AbortMultipartUpload", "s3:PutObjectTagging"]);
+        let prune = policy(Role::Prune, "bucket", "", &both);
+        assert_eq!(actions(&prune, "Objects"), ["s3:DeleteObject", "s3:AbortMultipartUpload"]);
     }
 
     #[test]

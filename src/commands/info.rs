@@ -12,7 +12,7 @@ use crate::commands::arguments::{Elsewhere, Output, Which};
 use crate::commands::backups::{self, Place};
 use crate::commands::renewal;
 use crate::dokku::properties::Subject;
-use crate::history::Depth;
+use crate::history::{CopyRecord, Depth};
 use crate::manifest::Manifest;
 use crate::service::Service;
 use crate::service::credentials::BackupAuth;
@@ -75,6 +75,15 @@ struct Report<'a> {
     by_hand: String,
     manifest: Option<&'a Manifest>,
     trouble: Option<&'a str>,
+    copies: Vec<Copied<'a>>,
+}
+
+/// Where else it lies.
+#[derive(Debug, Serialize)]
+struct Copied<'a> {
+    at: Timestamp,
+    #[serde(flatten)]
+    copy: &'a CopyRecord,
 }
 
 #[derive(Debug, Serialize)]
@@ -145,6 +154,7 @@ fn info(args: &Args, store: &dyn Store, here: &Here, context: &Context) -> Resul
     let object = renewal::Place { destination: &catalog.destination, endpoint: here.endpoint, region: here.region };
     let by_hand = renewal::by_hand(&object, &backup.key, &args.service, &here.database);
     let create = renewal::create(&args.service, backup.manifest.as_ref());
+    let copies = backups::copies(&args.service, context).unwrap_or_default();
     if args.output.is_json() {
         return ui.json(&Report {
             key: &backup.key,
@@ -161,11 +171,20 @@ fn info(args: &Args, store: &dyn Store, here: &Here, context: &Context) -> Resul
             by_hand,
             manifest: backup.manifest.as_ref(),
             trouble: backup.trouble.as_deref(),
+            copies: copies.copied.get(&backup.key).map(|(at, copy)| Copied { at: *at, copy }).into_iter().collect(),
         });
     }
     ui.header(format!("{} information", backup.key));
     let mut lines = Table::new(&[Column::left(""), Column::left("")]);
-    for (name, value) in facts(&backup, &catalog.destination, context.now()) {
+    let mut facts = facts(&backup, &catalog.destination, context.now());
+    facts.extend(copies.copied.get(&backup.key).map(|(at, copy)| {
+        let when = human::time(*at);
+        ("Copied", format!("{} at {when} ({})", copy.destination, copy.confirmed_by))
+    }));
+    if copies.missing.contains(&backup.key) {
+        facts.push(("Copied", format!("not yet; try it with: dokku pgbackup:copy {}", args.service)));
+    }
+    for (name, value) in facts {
         lines.row([format!("{name}:"), value]);
     }
     for line in lines.lines() {

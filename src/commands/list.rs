@@ -13,6 +13,7 @@ use crate::catalog::{Backup, Maker, Verified};
 use crate::commands::Context;
 use crate::commands::arguments::{Elsewhere, Output};
 use crate::commands::backups::{self, Place};
+use crate::copies::Copies;
 use crate::error::Failure;
 use crate::history::Depth;
 use crate::holds::Holds;
@@ -73,6 +74,7 @@ struct Row<'a> {
     suspicious: bool,
     held: bool,
     incident: Option<&'a Incident>,
+    copied_to: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -116,9 +118,11 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
     } else {
         Holds::read(&context.environment.data_folder().join(service.as_str()))?
     };
+    // What was copied from here is no news of another place.
+    let copies = if place.elsewhere { None } else { backups::copies(service, context) }.unwrap_or_default();
     let backups = catalog.backups.get(..shown.min(catalog.backups.len())).unwrap_or_default();
     if args.output.is_json() {
-        ui.json(&backups.iter().map(|backup| row(backup, &holds)).collect::<Vec<_>>())?;
+        ui.json(&backups.iter().map(|backup| row(backup, &holds, &copies)).collect::<Vec<_>>())?;
     } else if backups.is_empty() && catalog.not_listed.is_some() {
         return Err(Failure::failed(format!("Which backups of {service} there are is not known"))
             .hint(format!("This host may not list {} and remembers no backup there", catalog.destination))
@@ -133,7 +137,7 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
         }
     } else {
         ui.header(format!("{service} backups in {}", catalog.destination));
-        ui.table(&table(backups, &holds, context.now()))?;
+        ui.table(&table(backups, &holds, &copies, context.now()))?;
         match catalog.backups.len().saturating_sub(backups.len()) {
             0 => {}
             1 => ui.detail("An older one is not shown"),
@@ -158,7 +162,7 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
     Ok(())
 }
 
-fn row<'a>(backup: &'a Backup, holds: &Holds) -> Row<'a> {
+fn row<'a>(backup: &'a Backup, holds: &Holds, copies: &'a Copies) -> Row<'a> {
     Row {
         key: &backup.key,
         service: backup.key.service(),
@@ -176,10 +180,11 @@ fn row<'a>(backup: &'a Backup, holds: &Holds) -> Row<'a> {
         suspicious: is_suspicious(backup, holds),
         held: holds.holds(&backup.key),
         incident: backup.manifest.as_ref().and_then(|manifest| manifest.incident.as_ref()),
+        copied_to: copies.copied.get(&backup.key).map(|(_, copy)| copy.destination.as_str()),
     }
 }
 
-fn table(backups: &[Backup], holds: &Holds, now: Timestamp) -> Table {
+fn table(backups: &[Backup], holds: &Holds, copies: &Copies, now: Timestamp) -> Table {
     let mut table = Table::new(&[
         // The key says it, too.
         Column::left("started").spare(1),
@@ -202,7 +207,7 @@ fn table(backups: &[Backup], holds: &Holds, now: Timestamp) -> Table {
             number(backup.tables()),
             number(backup.rows()),
             if backup.maker() == Maker::Unknown { String::new() } else { backup.maker().as_str().to_owned() },
-            flags(backup, holds),
+            flags(backup, holds, copies),
             backup.label().unwrap_or_default().to_owned(),
         ]);
     }
@@ -210,7 +215,7 @@ fn table(backups: &[Backup], holds: &Holds, now: Timestamp) -> Table {
 }
 
 /// Without blanks: `encrypted,verified:2026-11-23`.
-fn flags(backup: &Backup, holds: &Holds) -> String {
+fn flags(backup: &Backup, holds: &Holds, copies: &Copies) -> String {
     let mut flags = Vec::new();
     if backup.key.encrypted() {
         flags.push("encrypted".to_owned());
@@ -234,6 +239,11 @@ fn flags(backup: &Backup, holds: &Holds) -> String {
         if manifest.incident.is_some() {
             flags.push("incident".to_owned());
         }
+    }
+    if copies.copied.contains_key(&backup.key) {
+        flags.push("copied".to_owned());
+    } else if copies.missing.contains(&backup.key) {
+        flags.push("NOT-COPIED".to_owned());
     }
     if let Some(class) = &backup.class {
         flags.push(class.to_lowercase());
@@ -297,7 +307,7 @@ pub(crate) mod tests {
     fn shows_json_and_nothing_else() {
         let (_host, context, said) = world();
         list(&args(Format::Json, Some(1)), &shelf(), &context).unwrap();
-        insta::assert_snapshot!(said.out(), @r#"[{"key":"postgres-prod-2023-04-03-11-00-04.tgz","service":"prod","started":"2023-04-03T11:00:04Z","bytes":6,"tables":2,"rows":5562,"made_by":"pgbackup","encrypted":false,"label":"before the release","stored":"1970-01-01T00:00:00Z","storage_class":null,"verified":null,"trouble":null,"suspicious":false,"held":false,"incident":null}]"#);
+        insta::assert_snapshot!(said.out(), @r#"[{"key":"postgres-prod-2023-04-03-11-00-04.tgz","service":"prod","started":"2023-04-03T11:00:04Z","bytes":6,"tables":2,"rows":5562,"made_by":"pgbackup","encrypted":false,"label":"before the release","stored":"1970-01-01T00:00:00Z","storage_class":null,"verified":null,"trouble":null,"suspicious":false,"held":false,"incident":null,"copied_to":null}]"#);
         let (_host, context, said) = world();
         list(&args(Format::Json, None), &Shelf::default(), &context).unwrap();
         assert_eq!(said.out(), "[]\n");

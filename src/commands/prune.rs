@@ -11,6 +11,7 @@ use crate::catalog::{Backup, Catalog, Maker, store_failure};
 use crate::commands::arguments::Output;
 use crate::commands::backups::catalog;
 use crate::commands::context::Context;
+use crate::commands::copying;
 use crate::commands::hold::refuse_while_held;
 use crate::commands::telling::Telling;
 use crate::commands::turn::{self, Waiting};
@@ -25,6 +26,7 @@ use crate::notify::Work;
 use crate::retention::{self, Candidate, Origin, Rules, Verdict, Worth};
 use crate::service::Service;
 use crate::service::name::ServiceName;
+use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::key::BackupKey;
 use crate::text::count;
@@ -35,7 +37,8 @@ use crate::ui::{Column, Table};
 ///
 /// The rules are the properties keep-last and keep-hourly to keep-yearly and max-size and min-age: see pgbackup:help set. A backup
 /// stays when any rule keeps it. The last good one and the newest verified one and held ones and those of other hosts stay
-/// in any case. Without a rule nothing is deleted. Nothing is asked: --dry-run shows what would go.
+/// in any case. Without a rule nothing is deleted. Nothing is asked: --dry-run shows what would go. Copies in the second destination
+/// go by the copy-keep- rules where any of them is set and else by the same ones.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "<service>|--all [--dry-run] [--wait [DURATION]] [--format json]",
@@ -74,6 +77,7 @@ pub struct Args {
 #[derive(Debug, Serialize)]
 struct Row {
     service: ServiceName,
+    destination: String,
     key: BackupKey,
     started: Timestamp,
     bytes: Option<u64>,
@@ -133,13 +137,26 @@ fn all(args: &Args, context: &Context) -> Result<(Vec<Row>, Result<()>)> {
 fn one(args: &Args, name: &ServiceName, context: &Context, rows: &mut Vec<Row>) -> Result<()> {
     let service = Service::find(&context.environment.lib_root, name)?;
     let store = context.store(&service)?;
-    let rules = context.settings(name)?.retention;
+    let settings = context.settings(name)?;
     let lock = if args.dry_run { None } else { Some(turn::take(context, name, "prune", args.waiting.patience())?) };
-    prune(args, name, &rules, store.as_ref(), context, lock.as_ref(), rows)?;
+    let first = prune(args, name, &settings.retention, store.as_ref(), context, lock.as_ref(), rows);
+    crate::interrupt::check()?;
+    // What is wrong with one of the two places is no reason to leave the other as it is.
+    let second = (|| {
+        let Some((settings, second)) = settings.of_copy().zip(context.copy_store(&service)?) else { return Ok(()) };
+        prune(args, name, &settings.retention, second.as_ref(), context, lock.as_ref(), rows)
+            .map_err(|error| copying::of_the_copy(Failure::from_error(error)).into())
+    })();
     if lock.is_some() {
         upload::sweep(context, &service);
     }
-    Ok(())
+    match (first, second) {
+        (Err(error), Err(other)) => {
+            context.ui.fail(&Failure::from_error(error));
+            Err(other)
+        }
+        (first, second) => first.and(second),
+    }
 }
 
 /// Prunes in a store; without a lock it only shows what would go.
@@ -172,6 +189,7 @@ fn prune(
     let first = rows.len();
     rows.extend(plan.decisions.iter().map(|(backup, verdict)| Row {
         service: name.clone(),
+        destination: store.describe(),
         key: backup.key.clone(),
         started: backup.key.started(),
         bytes: backup.bytes,
@@ -195,8 +213,37 @@ fn prune(
 
 /// Prunes after a backup that has succeeded, where that is wanted. The backup is good whatever happens here: what fails is told.
 pub fn after_backup(context: &Context, service: &ServiceName, store: &dyn Store, lock: &Lock) {
+    match context.settings(service) {
+        Ok(settings) => after_saving(context, service, &settings, store, lock, "The backup is saved, but older ones"),
+        Err(error) => context.ui.warn(format!("Nothing is pruned: {error:#}")),
+    }
+}
+
+/// Prunes the second destination after something was copied there.
+pub fn copies_after(context: &Context, service: &Service, lock: &Lock) {
+    let name = &service.name;
+    let opened = (|| {
+        let settings = context.settings(name)?.of_copy();
+        Ok::<_, anyhow::Error>(settings.zip(context.copy_store(service)?))
+    })();
+    match opened {
+        Ok(Some((settings, second))) => {
+            after_saving(context, name, &settings, second.as_ref(), lock, "The backup is copied, but older copies");
+        }
+        Ok(None) => {}
+        Err(error) => context.ui.warn(format!("The copies are not pruned: {error:#}")),
+    }
+}
+
+fn after_saving(
+    context: &Context,
+    service: &ServiceName,
+    settings: &Settings,
+    store: &dyn Store,
+    lock: &Lock,
+    what: &str,
+) {
     let pruned = (|| {
-        let settings = context.settings(service)?;
         if !settings.prune_after_backup || !settings.retention.any() {
             return Ok(());
         }
@@ -212,7 +259,7 @@ pub fn after_backup(context: &Context, service: &ServiceName, store: &dyn Store,
     })();
     if let Err(error) = pruned {
         let failure = Failure::from_error(error);
-        context.ui.warn(format!("The backup is saved, but older ones could not be pruned: {failure}"));
+        context.ui.warn(format!("{what} could not be pruned: {failure}"));
         failure.hints.iter().for_each(|hint| context.ui.warn(hint));
         Telling::aside(context, Work::Prune, service).failed(&failure, None, Some(store.describe()));
         let event = Event::PruneFailed { destination: store.describe(), error: failure.to_string() };

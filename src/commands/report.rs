@@ -93,7 +93,7 @@ pub fn flags() -> &'static [String] {
 
 /// What is reported: every property and the id of the own keys (the secret never).
 fn names() -> impl Iterator<Item = &'static str> {
-    PROPERTIES.iter().map(|property| property.name).chain([settings::ACCESS_KEY_ID])
+    PROPERTIES.iter().map(|property| property.name).chain([settings::ACCESS_KEY_ID, settings::COPY_ACCESS_KEY_ID])
 }
 
 /// Prints it.

@@ -184,7 +184,7 @@ fn sleep(time: Duration) -> Result<(), interrupt::Interrupted> {
 
 fn one(context: &Context, name: &ServiceName, planned: &Planned) -> Result<()> {
     let done = match planned.task {
-        Task::Backup => backup::one(context, name, None, PATIENCE).map(drop),
+        Task::Backup => backup::one(context, name, None, PATIENCE).and_then(backup::Saved::copied_as_well).map(drop),
         Task::Drill => {
             let command = verify::Args::augment_args(clap::Command::new("verify").no_binary_name(true));
             let wait = format!("{}s", PATIENCE.as_secs());

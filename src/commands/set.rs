@@ -6,7 +6,7 @@ use crate::cli;
 use crate::commands::Context;
 use crate::dokku::properties::Subject;
 use crate::error::Failure;
-use crate::settings::{self, PROPERTIES};
+use crate::settings::{self, KeysOf, PROPERTIES};
 
 /// Set or clear a property of a service or of all
 ///
@@ -56,9 +56,10 @@ fn properties() -> String {
 /// When there is no such property or service, or the value is not valid.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     let (subject, name, value) = (&args.service, args.property.as_str(), args.value.trim());
-    if [settings::ACCESS_KEY_ID, settings::SECRET_ACCESS_KEY, settings::SESSION_TOKEN].contains(&name) {
+    let keys = [("", KeysOf::Destination), (" --copy", KeysOf::Copy)];
+    if let Some((switch, _)) = keys.iter().find(|(_, of)| of.properties().all().contains(&name)) {
         return Err(Failure::usage(format!("{name} is not set this way: arguments can be seen by others"))
-            .hint(format!("Type: dokku pgbackup:auth {subject} ACCESS_KEY_ID"))
+            .hint(format!("Type: dokku pgbackup:auth {subject} ACCESS_KEY_ID{switch}"))
             .into());
     }
     let Some(property) = settings::property(name) else {

@@ -11,17 +11,19 @@ use crate::commands::backups;
 use crate::commands::context::Context;
 use crate::commands::metrics;
 use crate::commands::schedules;
-use crate::commands::upload;
+use crate::commands::upload::{self, What};
+use crate::copies::Copies;
 use crate::dokku::properties::Subject;
 use crate::error::Failure;
 use crate::health::{Health, Problem, Wanted};
-use crate::history::History;
+use crate::history::{Entry, History};
 use crate::holds::Holds;
 use crate::journal::Journal;
 use crate::lock::{Lock, Owner};
 use crate::service::Service;
 use crate::service::name::ServiceName;
-use crate::settings::Span;
+use crate::settings::{Settings, Span};
+use crate::store::key::BackupKey;
 use crate::text::count;
 use crate::ui::{Column, Table, human};
 
@@ -86,6 +88,8 @@ pub struct Status {
     /// What the history says.
     #[serde(flatten)]
     pub health: Health,
+    /// How copying to the second destination stands, where one is set.
+    pub copies: Option<CopyStatus>,
     /// Which run has it now.
     pub running: Option<Running>,
     /// When the next scheduled backup or drill is due.
@@ -94,6 +98,45 @@ pub struct Status {
     pub held_since: Option<Timestamp>,
     /// What is wrong.
     pub problems: Vec<Problem>,
+}
+
+/// How copying stands, as this host remembers it.
+#[derive(Debug, Serialize)]
+pub struct CopyStatus {
+    /// Where copies go.
+    pub destination: String,
+    /// How many lie there.
+    pub copied: u64,
+    /// The newest of them.
+    pub newest: Option<BackupKey>,
+    /// How many should lie there and don't.
+    pub missing: u64,
+    /// Why the last copying failed, if it did.
+    pub error: Option<String>,
+}
+
+impl CopyStatus {
+    fn of(entries: &[Entry], settings: &Settings) -> Option<Self> {
+        let destination = settings.copy.as_ref()?.destination.to_string();
+        let copies = Copies::of(entries, &settings.destination.as_ref()?.to_string(), &destination);
+        Some(Self {
+            destination,
+            copied: copies.copied.len() as u64,
+            newest: copies.copied.keys().max_by_key(|key| key.started()).cloned(),
+            missing: copies.missing.len() as u64,
+            error: copies.failed.map(|(_, _, error)| error),
+        })
+    }
+
+    fn problem(&self) -> Option<Problem> {
+        let why = self.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        let missing = match self.missing {
+            0 if self.error.is_none() => return None,
+            0 => format!("the last copy to {} failed", self.destination),
+            missing => format!("{} not copied to {}", count(missing, "backup"), self.destination),
+        };
+        Some(Problem::new("not-copied", format!("{missing}{why}")))
+    }
 }
 
 /// A run that goes on.
@@ -156,21 +199,26 @@ pub fn of(context: &Context, name: &ServiceName, max_age: Duration, remote: bool
     let folder = context.environment.data_folder().join(name.as_str());
     let now = context.now();
     let wanted = Wanted { max_age, drill_max_age: settings.drill_max_age, keep_previous: settings.keep_previous };
-    let health = Health::of(&History::of(&folder).read()?, &wanted, now);
+    let entries = History::of(&folder).read()?;
+    let health = Health::of(&entries, &wanted, now);
     let mut problems = Vec::new();
     if settings.destination.is_none() {
         problems.push(Problem::new("no-destination", "no destination is set: it is not backed up"));
     }
     problems.extend(health.problems(&wanted, now));
+    let copies = CopyStatus::of(&entries, &settings);
     let scheduled = Scheduled::of(context, name, now);
     problems.extend(scheduled.missed);
     let held_since = Holds::read(&folder)?.service.map(|hold| hold.since);
     let running = Lock::owner(&context.environment.data_folder(), name);
+    // A run that goes on may be copying it at this moment.
+    problems.extend(copies.as_ref().filter(|_| running.is_none()).and_then(CopyStatus::problem));
     if running.is_none() {
         problems.extend(interrupted(context, name));
     }
     if remote && settings.destination.is_some() {
         problems.extend(gone(context, name));
+        problems.extend(gone_copies(context, name));
     }
     let running = running.map(|Owner { doing, since, pid, .. }| Running { doing, since, pid });
     Ok(Status {
@@ -178,6 +226,7 @@ pub fn of(context: &Context, name: &ServiceName, max_age: Duration, remote: bool
         state: if problems.is_empty() { "ok" } else { "problem" },
         destination: settings.destination.map(|destination| destination.to_string()),
         health,
+        copies,
         running,
         next_run: scheduled.next,
         held_since,
@@ -229,8 +278,9 @@ fn interrupted(context: &Context, name: &ServiceName) -> Vec<Problem> {
         Ok(_) => {}
         Err(error) => problems.push(Problem::new("interrupted", error.to_string())),
     }
-    if let Some(key) = upload::noted(&folder) {
-        let message = format!("the upload of {key} was interrupted: the next backup takes back what it has left");
+    for (what, key) in upload::noted(&folder) {
+        let upload = if what == What::Copy { "copying" } else { "upload" };
+        let message = format!("the {upload} of {key} was interrupted: the next backup takes back what it has left");
         problems.push(Problem::new("interrupted", message));
     }
     problems
@@ -255,6 +305,26 @@ fn gone(context: &Context, name: &ServiceName) -> Vec<Problem> {
             }
             problems
         }
+    }
+}
+
+/// The same for the second destination.
+fn gone_copies(context: &Context, name: &ServiceName) -> Vec<Problem> {
+    let found = Service::find(&context.environment.lib_root, name)
+        .map_err(anyhow::Error::from)
+        .and_then(|service| context.copy_store(&service))
+        .and_then(|store| store.map(|store| backups::catalog(name, store.as_ref(), context)).transpose());
+    match found {
+        Err(error) => vec![Problem::new("store", format!("the copies: {}", Failure::from_error(error)))],
+        // A role that may only write is the best one for a second place.
+        Ok(catalog) => catalog
+            .filter(|catalog| !catalog.gone.is_empty())
+            .map(|catalog| {
+                let gone = catalog.gone.len();
+                Problem::new("gone", format!("of the copies in {} {gone} can't be found any more", catalog.destination))
+            })
+            .into_iter()
+            .collect(),
     }
 }
 
@@ -343,6 +413,10 @@ fn page(context: &Context, one: &Status) -> Result<()> {
         facts.push(("Last drill", format!("{how} {} ago with {}", human::age(drill.at, now), drill.key)));
     } else {
         facts.push(("Last drill", "none".to_owned()));
+    }
+    if let Some(copies) = &one.copies {
+        let newest = copies.newest.as_ref().map(|key| format!(", the newest {key}")).unwrap_or_default();
+        facts.push(("Copies", format!("{} in {}{newest}", count(copies.copied, "backup"), copies.destination)));
     }
     if let Some(until) = one.health.rollback_until {
         facts.push(("Rollback", format!("possible until {} at least", human::time(until))));

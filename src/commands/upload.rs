@@ -1,4 +1,4 @@
-//! A backup's upload, noted on this host's disk for as long as it is neither complete nor taken back.
+//! A backup's upload or that of its copy, noted on this host's disk for as long as it is neither complete nor taken back.
 //!
 //! Parts of an upload that nobody completes are stored and paid for, and no list shows them. What can be taken back is taken back at
 //! once; what is left by `kill -9`, a power cut or a store that was away is found by the note: the next run takes back exactly
@@ -11,9 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Result, anyhow};
 use serde::{Deserialize, Serialize};
 
+use crate::commands::backups;
 use crate::commands::context::Context;
 use crate::durable;
-use crate::service::{RunningService, Service};
+use crate::history::{Entry, Event};
+use crate::service::Service;
 use crate::store::key::BackupKey;
 use crate::store::{Store, StoreError, Stored, Upload, UploadPlan};
 
@@ -22,6 +24,34 @@ use crate::store::{Store, StoreError, Stored, Upload, UploadPlan};
 struct Note {
     destination: String,
     key: BackupKey,
+}
+
+/// What is uploaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// A backup.
+    Backup,
+    /// The copy of one to the second destination.
+    Copy,
+}
+
+impl What {
+    const ALL: [Self; 2] = [Self::Backup, Self::Copy];
+
+    fn file(self) -> &'static str {
+        match self {
+            Self::Backup => "upload.json",
+            Self::Copy => "copy.json",
+        }
+    }
+
+    /// As messages call it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Copy => "copy",
+        }
+    }
 }
 
 /// An upload under way.
@@ -36,14 +66,8 @@ impl NotedUpload {
     ///
     /// # Errors
     /// See [`Store::upload`].
-    pub fn begin(
-        context: &Context,
-        service: &RunningService,
-        store: &dyn Store,
-        key: &BackupKey,
-        plan: UploadPlan,
-    ) -> Result<Self> {
-        let note = path(context, &service.service);
+    pub fn begin(context: &Context, what: What, store: &dyn Store, key: &BackupKey, plan: UploadPlan) -> Result<Self> {
+        let note = context.environment.data_folder().join(key.service().as_str()).join(what.file());
         let text = serde_json::to_vec(&Note { destination: store.describe(), key: key.clone() })?;
         let _ = durable::write(&note, &text, 0o600);
         match store.upload(&key.to_string(), plan) {
@@ -100,19 +124,29 @@ impl Write for NotedUpload {
 /// Takes back what an earlier run has begun to upload and couldn't finish. Only to be called while the service's lock is held. It is
 /// no reason to fail: what can't be taken back is said.
 pub fn sweep(context: &Context, service: &Service) {
-    let path = path(context, service);
+    for what in What::ALL {
+        sweep_one(context, service, what);
+    }
+}
+
+fn sweep_one(context: &Context, service: &Service, what: What) {
+    let path = context.environment.data_folder().join(service.name.as_str()).join(what.file());
     let Ok(Some(text)) = durable::read(&path) else { return };
     let Ok(note) = serde_json::from_slice::<Note>(&text) else {
         let _ = durable::remove(&path);
         return;
     };
+    if what == What::Copy {
+        remember_interruption(context, &note);
+    }
+    let word = what.word();
     match take_back(context, service, &note) {
         Ok(0) => {}
         Ok(_) => context
             .ui
-            .detail(format!("Took back the unfinished upload of {} that an interrupted backup had left", note.key)),
+            .detail(format!("Took back the unfinished upload of {} that an interrupted {word} had left", note.key)),
         Err(error) => {
-            context.ui.warn(format!("An interrupted backup has left the unfinished upload of {}: {error:#}", note.key));
+            context.ui.warn(format!("An interrupted {word} has left the unfinished upload of {}: {error:#}", note.key));
             context.ui.warn(
                 "Its parts are stored unseen: a lifecycle rule of the bucket can remove them (AbortIncompleteMultipartUpload)",
             );
@@ -130,12 +164,34 @@ fn take_back(context: &Context, service: &Service, note: &Note) -> Result<u64> {
     Ok(store.take_back(&note.key.to_string())?)
 }
 
-/// The key of an upload that is noted in a service's folder: it goes on, or was interrupted.
-pub fn noted(folder: &Path) -> Option<BackupKey> {
-    let text = durable::read(&folder.join("upload.json")).ok()??;
-    Some(serde_json::from_slice::<Note>(&text).ok()?.key)
+/// A copy that was killed has told nobody; that it is missing is known by this.
+fn remember_interruption(context: &Context, note: &Note) {
+    let history = backups::history(note.key.service(), context);
+    let known = |entry: &Entry| match &entry.event {
+        Event::Copy(record) => record.key == note.key && record.destination == note.destination,
+        Event::CopyFailed { key, destination, .. } => *key == note.key && *destination == note.destination,
+        _ => false,
+    };
+    if history.read().unwrap_or_default().iter().any(known) {
+        return;
+    }
+    let error = "the copying was cut off".to_owned();
+    let event = Event::CopyFailed { key: note.key.clone(), destination: note.destination.clone(), error, lost: false };
+    if let Err(error) = history.append(&Entry::now(event, None)) {
+        context.ui.warn(format!("The history can't be written: {error:#}"));
+    }
 }
 
-fn path(context: &Context, service: &Service) -> PathBuf {
-    context.environment.data_folder().join(service.name.as_str()).join("upload.json")
+/// What is noted in a service's folder, readable or not.
+pub fn unfinished(folder: &Path) -> Vec<What> {
+    What::ALL.into_iter().filter(|what| folder.join(what.file()).exists()).collect()
+}
+
+/// The keys of uploads that are noted in a service's folder: they go on, or were interrupted.
+pub fn noted(folder: &Path) -> Vec<(What, BackupKey)> {
+    let noted = |what: What| {
+        let text = durable::read(&folder.join(what.file())).ok()??;
+        Some((what, serde_json::from_slice::<Note>(&text).ok()?.key))
+    };
+    What::ALL.into_iter().filter_map(noted).collect()
 }

@@ -20,7 +20,7 @@ static REDACTIONS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"http://127\.0\.0\.1:\d+", "<endpoint>"),
         (r"\b[0-9a-f]{64}\b", "<digest>"),
         // Progress is told from time to time where there is no terminal.
-        (r"(?m)^ +(Saving|Reading) [^\n]*: [^\n]*\n", ""),
+        (r"(?m)^ +(Saving|Reading|Copying|Comparing) [^\n]*: [^\n]*\n", ""),
         // Columns are as wide as what was in them.
         (r"(\S) {2,}", "$1  "),
         (r"(?m) +$", ""),

@@ -105,6 +105,11 @@ impl Service {
         Bucket::new(self.host, &self.name)
     }
 
+    /// A second place, beside the first one.
+    pub fn second_bucket(&self) -> Bucket {
+        Bucket::new(self.host, &format!("{}-copies", self.name))
+    }
+
     /// `dokku pgbackup:COMMAND NAME WORDS…`, ready to run.
     pub fn call(&self, command: &str, words: &[&str]) -> Call {
         let command = format!("pgbackup:{command}");

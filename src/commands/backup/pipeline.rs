@@ -22,7 +22,7 @@ use crate::commands::checks;
 use crate::commands::context::Context;
 use crate::commands::encryption::in_force::InForce;
 use crate::commands::spool::{Spool, Spooled};
-use crate::commands::upload::NotedUpload;
+use crate::commands::upload::{NotedUpload, What};
 use crate::database::snapshot::Snapshot;
 use crate::database::{self, APPLICATION, description, dump, fingerprint, schema, session, words};
 use crate::dokku::host_id;
@@ -73,7 +73,7 @@ pub(super) fn run(
         let started = fresh_second(context, name, history)?;
         let key = BackupKey::new(name.clone(), started, recipient.is_some());
         // Wrong keys, bucket or endpoint are found here, before the database is touched.
-        match NotedUpload::begin(context, service, store, &key, plan) {
+        match NotedUpload::begin(context, What::Backup, store, &key, plan) {
             Ok(upload) => break (started, key, upload),
             // Another host saves a service of this name into the same place, or postgres:backup did in this second.
             Err(error) if attempt < ATTEMPTS && matches!(error.downcast_ref(), Some(StoreError::Taken { .. })) => {

@@ -4,8 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::finding::{Finding, Group};
 use crate::commands::context::Context;
+use crate::commands::upload;
+use crate::copies::Copies;
 use crate::database::staging::{Beside, Purpose};
-use crate::durable;
 use crate::history::{Depth, Entry, Event, VerificationRecord};
 use crate::holds::Holds;
 use crate::journal::Journal;
@@ -119,6 +120,32 @@ pub fn last_size(entries: &[Entry]) -> Option<u64> {
     })
 }
 
+/// Whether all backups lie in the second destination as well, where there is one.
+pub fn copies(context: &Context, entries: &[Entry], service: &ServiceName) -> Option<Finding> {
+    let settings = context.settings(service).ok()?;
+    let second = settings.copy?.destination.to_string();
+    let state = Copies::of(entries, &settings.destination?.to_string(), &second);
+    let now = copy_now(service);
+    if let Some(newest) = state.missing.first() {
+        let missing = count(state.missing.len() as u64, "backup");
+        let why = state.failed.map(|(_, _, error)| format!(": {error}")).unwrap_or_default();
+        let text = format!("{missing} of this host can't be found in {second}, the newest of them {newest}{why}");
+        return Some(Group::Backups.warn("copies", text).fix(now));
+    }
+    Some(match state.copied.len() as u64 {
+        0 => Group::Backups
+            .warn("copies", format!("Nothing was copied to {second} yet"))
+            .fix(format!("Copy what there is: dokku pgbackup:copy {service} --everything")),
+        copied => {
+            Group::Backups.ok("copies", format!("{} in {second}, none is missing", count(copied, "copied backup")))
+        }
+    })
+}
+
+fn copy_now(service: &ServiceName) -> String {
+    format!("The next backup tries again, or: dokku pgbackup:copy {service}")
+}
+
 /// What interrupted runs have left on this host's disk, and who is at work now. Nothing is changed.
 pub fn unfinished(context: &Context, service: &ServiceName) -> Vec<Finding> {
     let data = context.environment.data_folder();
@@ -147,10 +174,10 @@ pub fn unfinished(context: &Context, service: &ServiceName) -> Vec<Finding> {
             Err(failure) => findings.push(Group::Backups.failed("unfinished", failure)),
         }
     }
-    if matches!(durable::read(&folder.join("upload.json")), Ok(Some(_))) {
+    for what in upload::unfinished(&folder) {
         findings.push(
             Group::Backups
-                .warn("unfinished", "A backup was interrupted and has left an unfinished upload")
+                .warn("unfinished", format!("A {} was interrupted and has left an unfinished upload", what.word()))
                 .fix(format!("The next one takes it back: dokku pgbackup:backup {service}")),
         );
     }

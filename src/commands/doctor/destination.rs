@@ -15,12 +15,13 @@ use super::bounded::{bounded, to_the_end};
 use super::finding::{Finding, Group, Verdict};
 use super::keys;
 use crate::commands::context::Context;
+use crate::commands::copying::hint_of_the_copy;
 use crate::error::Failure;
 use crate::interrupt;
 use crate::service::Service;
 use crate::service::credentials::BackupAuth;
 use crate::service::name::ServiceName;
-use crate::settings::{Auth, Settings};
+use crate::settings::{Auth, KeysOf, Settings};
 use crate::store::destination::Destination;
 use crate::store::key::BackupKey;
 use crate::store::{Store, StoreError, Terms, Unfinished, UploadPlan};
@@ -118,7 +119,43 @@ pub fn examine(context: &Context, service: &Service) -> Result<(Option<BackupKey
         return Ok((None, vec![finding]));
     };
     let mut findings = vec![Group::Destination.ok("destination", format!("Backups go to {destination}"))];
-    let store: Arc<dyn Store> = match context.store(service) {
+    let (newest, found) = place(context, (service, KeysOf::Destination), &settings, context.store(service))?;
+    findings.extend(found);
+    Ok((newest, findings))
+}
+
+/// Tries the second destination in the same way; nothing where none is set.
+///
+/// # Errors
+/// See [`examine`].
+pub fn examine_copy(context: &Context, service: &Service) -> Result<Vec<Finding>> {
+    // Settings that can't be read are told by the first one.
+    let Some(settings) = context.settings(&service.name).ok().and_then(|settings| settings.of_copy()) else {
+        return Ok(Vec::new());
+    };
+    let second = settings.destination(&service.name)?;
+    let mut findings = vec![Group::Copy.ok("destination", format!("Copies go to {second}"))];
+    let store = context.copy_store(service).transpose().unwrap_or_else(|| Err(anyhow!("no second destination is set")));
+    let (_, found) = place(context, (service, KeysOf::Copy), &settings, store)?;
+    findings.extend(found.into_iter().map(|finding| Finding {
+        group: Group::Copy,
+        fixes: finding.fixes.iter().map(|fix| hint_of_the_copy(fix)).collect(),
+        ..finding
+    }));
+    Ok(findings)
+}
+
+/// Tries one place.
+fn place(
+    context: &Context,
+    (service, of): (&Service, KeysOf),
+    settings: &Settings,
+    store: Result<Box<dyn Store>>,
+) -> Result<(Option<BackupKey>, Vec<Finding>)> {
+    let name = &service.name;
+    let destination = settings.destination(name)?;
+    let mut findings = Vec::new();
+    let store: Arc<dyn Store> = match store {
         Ok(store) => Arc::from(store),
         Err(error) => {
             findings.push(Group::Destination.failed("credentials", error));
@@ -129,7 +166,7 @@ pub fn examine(context: &Context, service: &Service) -> Result<(Option<BackupKey
     match try_out(&store, &host, name)? {
         Ok(trials) => {
             if matches!(destination, Destination::S3 { .. }) {
-                findings.extend(keys::examine(context, service, &trials.terms)?);
+                findings.extend(keys::examine(context, settings, (service, of), &trials.terms)?);
                 findings.extend(terms(&trials.terms));
             }
             findings.extend(judge(&trials, name, &store.describe()));
@@ -137,11 +174,11 @@ pub fn examine(context: &Context, service: &Service) -> Result<(Option<BackupKey
         }
         Err(error) => {
             if matches!(destination, Destination::S3 { .. }) {
-                findings.extend(keys::examine(context, service, &store.terms())?);
+                findings.extend(keys::examine(context, settings, (service, of), &store.terms())?);
                 findings.extend(clock(&store.terms()));
             }
             findings.push(
-                address_of_others(service, &settings)
+                address_of_others(service, settings)
                     .into_iter()
                     .fold(Group::Destination.failed("store", error), Finding::fix),
             );

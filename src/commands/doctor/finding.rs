@@ -37,6 +37,8 @@ pub enum Group {
     Service,
     /// Where backups go, and what its keys may do there.
     Destination,
+    /// Where copies of them go.
+    Copy,
     /// What a restore needs besides.
     Restore,
     /// When backups run by themselves.
@@ -53,6 +55,7 @@ impl Group {
         match self {
             Self::Service => "Service",
             Self::Destination => "Destination",
+            Self::Copy => "Second destination",
             Self::Restore => "Restore",
             Self::Schedule => "Schedule",
             Self::Backups => "Backups",

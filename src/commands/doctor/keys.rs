@@ -8,7 +8,7 @@ use crate::commands::context::{Context, WhoseKeys};
 use crate::dokku::properties::Subject;
 use crate::service::Service;
 use crate::service::credentials::BackupAuth;
-use crate::settings::{Auth, OwnKeys};
+use crate::settings::{Auth, KeysOf, OwnKeys, Settings};
 use crate::store::Terms;
 use crate::store::s3::{Answer, Source};
 
@@ -16,15 +16,23 @@ use crate::store::s3::{Answer, Source};
 ///
 /// # Errors
 /// When the keys that the settings call for are not there, or we were asked to stop.
-pub fn examine(context: &Context, service: &Service, terms: &Terms) -> Result<Vec<Finding>> {
-    let (used, words) = context.keys_of(service)?;
+pub fn examine(
+    context: &Context,
+    settings: &Settings,
+    (service, of): (&Service, KeysOf),
+    terms: &Terms,
+) -> Result<Vec<Finding>> {
+    let (used, words) = context.keys_of(settings, service)?;
     let from = terms.keys_from.as_ref().map(|from| format!(", here {from}")).unwrap_or_default();
     let mut findings = vec![Group::Destination.ok("credentials", format!("The keys are {words}{from}"))];
+    if of == KeysOf::Copy {
+        return Ok(findings);
+    }
     let set = configured(context, service, used)?;
     let host = on_host(context.keys_of_host()?, terms.keys_from.as_deref());
     let others: Vec<String> = set.into_iter().chain(host).collect();
     if !others.is_empty() {
-        let auth = match context.settings(&service.name)?.auth {
+        let auth = match settings.auth {
             Auth::Auto => "",
             Auth::Iam => " (property auth is iam)",
             Auth::Service => " (property auth is service)",
@@ -41,8 +49,8 @@ pub fn examine(context: &Context, service: &Service, terms: &Terms) -> Result<Ve
 /// Keys that were set by somebody and are not the ones in force.
 fn configured(context: &Context, service: &Service, used: WhoseKeys) -> Result<Vec<String>> {
     let properties = context.properties();
-    let own = OwnKeys::read(&properties, &Subject::Service(service.name.clone()))?;
-    let global = OwnKeys::read(&properties, &Subject::Global)?;
+    let own = OwnKeys::read(&properties, &Subject::Service(service.name.clone()), KeysOf::Destination)?;
+    let global = OwnKeys::read(&properties, &Subject::Global, KeysOf::Destination)?;
     let mut others = Vec::new();
     if let Some(own) = own.as_ref().filter(|_| used != WhoseKeys::Own) {
         others.push(format!("those of pgbackup:auth ({})", own.access_key_id));
