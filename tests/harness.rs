@@ -19,6 +19,37 @@ fn every_test_file_is_registered() {
     }
 }
 
+/// docs/restore-safety.md and docs/reliability.md name a test for each promise: no promise outlives its test.
+#[test]
+fn every_test_that_the_docs_name_is_there() {
+    let house = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut code = String::new();
+    let mut folders = vec![house.join("src"), house.join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                code.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    for page in ["restore-safety.md", "reliability.md"] {
+        let text = fs::read_to_string(house.join("docs").join(page)).unwrap();
+        // A test's name has several words.
+        let named = text.split('`').skip(1).step_by(2).filter(|name| {
+            name.matches('_').count() >= 3 && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+        });
+        let mut count = 0;
+        for name in named {
+            assert!(code.contains(&format!("fn {name}()")), "docs/{page} names {name}, which is no test");
+            count += 1;
+        }
+        assert!(count > 10, "docs/{page} names {count} tests");
+    }
+}
+
 #[test]
 fn a_service_is_fresh_and_gone_afterwards() {
     let host = Host::get();
