@@ -58,6 +58,25 @@ fn a_store_that_wants_content_md5_gets_it() {
 }
 
 /// R2: two parts at once, all but the last of equal size, however wrong the guess.
+/// Google Cloud Storage answers so where an upload in parts is to be completed under a condition.
+#[test]
+fn a_store_that_knows_no_conditions_is_asked_without() {
+    let server = Server::start();
+    server.refuse(
+        |seen| seen.call == Call::Complete && seen.header("if-none-match").is_some(),
+        usize::MAX,
+        Fault::Answer(400, "NotImplemented", "A header you provided implies functionality that is not implemented."),
+    );
+    let store = s3(server.settings());
+    let all = bytes(2 * PART + 1);
+    upload(&store, NAME, &all, HEAD, 0).unwrap();
+    assert_eq!(server.calls().iter().filter(|call| **call == Call::Complete).count(), 2);
+    assert!(read(&store, NAME) == all);
+    let refused = upload(&store, NAME, &all, HEAD, 0).unwrap_err();
+    assert!(matches!(refused, StoreError::Taken { .. }), "{refused:?}");
+    assert_eq!(server.leftovers(), Vec::<String>::new());
+}
+
 #[test]
 fn r2_gets_two_equal_parts_at_a_time() {
     let server = Server::start();

@@ -72,7 +72,7 @@ fn configured(context: &Context, service: &Service, used: WhoseKeys) -> Result<V
     Ok(others)
 }
 
-/// What the host has besides.
+/// What the host has besides. A metadata service that gives none is on many hosts, and nobody has set it up.
 fn on_host(found: &[(Source, Answer)], in_force: Option<&str>) -> Vec<String> {
     found
         .iter()
@@ -80,6 +80,7 @@ fn on_host(found: &[(Source, Answer)], in_force: Option<&str>) -> Vec<String> {
         .filter_map(|(source, answer)| match answer {
             Answer::Keys(id) => Some(format!("{} ({id})", source.name())),
             Answer::Nothing(_) => None,
+            Answer::Fails(_) if *source == Source::Instance => None,
             Answer::Fails(why) => Some(format!("{}, which {}", source.name(), why.what)),
         })
         .collect()
@@ -103,5 +104,7 @@ mod tests {
             ["the container's credentials service, which gives none: x", "the instance role (ASIAROLE)"]
         );
         assert_eq!(on_host(&found, None).len(), 3);
+        let off = [(Source::Instance, Answer::Fails(Why { what: "is switched off".into(), remedy: String::new() }))];
+        assert_eq!(on_host(&off, None), Vec::<String>::new());
     }
 }
