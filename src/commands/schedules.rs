@@ -291,6 +291,7 @@ pub fn remove_service(context: &Context, name: &ServiceName) -> Result<bool> {
     let runs = runs_file(context, &subject);
     durable::remove(&runs)?;
     durable::remove(&runs.with_extension("lock"))?;
+    durable::remove(&runs.with_file_name("log.lock"))?;
     missed::forget(context, &subject)?;
     Ok(scheduled)
 }
@@ -305,8 +306,15 @@ const LOG_BYTES: u64 = 1 << 20;
 /// When the old one can't be kept.
 pub fn rotate_log(context: &Context, subject: &Subject) -> Result<()> {
     let path = log_file(context, subject);
-    let Ok(facts) = fs::metadata(&path) else { return Ok(()) };
-    if facts.len() <= LOG_BYTES {
+    let is_long = || fs::metadata(&path).is_ok_and(|facts| facts.len() > LOG_BYTES);
+    if !is_long() {
+        return Ok(());
+    }
+    // Of several runs that begin in the same minute a second one would keep the new log in place of the old one.
+    let folder = context.environment.data_folder().join(subject.to_string());
+    durable::make_folder(&folder, 0o700)?;
+    let Locked::Ours(_held) = durable::lock(&folder.join("log.lock"), PATIENCE)? else { return Ok(()) };
+    if !is_long() {
         return Ok(());
     }
     let old = path.with_extension("log.1");
