@@ -25,6 +25,9 @@ fn a_deploy_is_preceded_by_a_backup_or_stopped() {
     let listed = service.pgbackup("list", &["--format", "json"]).succeeds().json();
     assert_eq!(listed.as_array().unwrap().len(), 1);
     assert_eq!(listed[0]["label"], format!("before the deploy of {} at 0123456789ab", app.name));
+    // Our part of Dokku's own report.
+    let report = host.dokku(&["report", &app.name]).run().succeeds();
+    report.says("Pgbackup last backup:").says(listed[0]["key"].as_str().unwrap());
 
     service.set("destination", "file:///nowhere");
     let stopped = build(&app.name).exits(1);

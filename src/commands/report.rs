@@ -8,16 +8,22 @@ use clap::{Arg, ArgAction, ArgMatches, FromArgMatches};
 
 use crate::commands::Context;
 use crate::commands::arguments::Output;
+use crate::commands::backups::history;
 use crate::dokku::properties::Subject;
 use crate::error::Failure;
+use crate::history::Event;
 use crate::holds::Holds;
 use crate::settings::{self, PROPERTIES};
+use crate::ui::human;
 
 /// Dokku's width of a report's first column.
 const KEY_WIDTH: usize = 31;
 
 /// Since when and why `pgbackup:hold` keeps all backups of a service.
 const HOLD: &str = "--pgbackup-hold";
+
+/// The last good backup that this host has made of a service, and when it began.
+const LAST_BACKUP: &str = "--pgbackup-last-backup";
 
 /// Show the properties of a service or of all
 ///
@@ -81,7 +87,7 @@ impl clap::Args for Asked {
 static FLAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let mut flags: Vec<_> =
         names().flat_map(|name| ["", "global-", "computed-"].map(|kind| format!("--pgbackup-{kind}{name}"))).collect();
-    flags.push(HOLD.to_owned());
+    flags.extend([HOLD, LAST_BACKUP].map(str::to_owned));
     flags.sort();
     flags
 });
@@ -155,6 +161,13 @@ fn values(context: &Context, subject: &Subject) -> Result<BTreeMap<String, Strin
     if let Subject::Service(name) = subject {
         let holds = Holds::read(&context.environment.data_folder().join(name.as_str()))?;
         values.insert(HOLD.to_owned(), holds.service.map(|hold| hold.describe()).unwrap_or_default());
+        // A report is no place to fail for a history that can't be read.
+        let entries = history(name, context).read().unwrap_or_default();
+        let last = entries.iter().rev().find_map(|entry| match &entry.event {
+            Event::Backup(record) => Some(format!("{} {}", human::time(record.key.started()), record.key)),
+            _ => None,
+        });
+        values.insert(LAST_BACKUP.to_owned(), last.unwrap_or_default());
     }
     for name in names() {
         let default = settings::property(name).map_or("", |property| property.default);

@@ -42,6 +42,27 @@ fn a_store_that_refuses_checksum_headers_is_served_without_or_named() {
     assert_eq!(server.leftovers(), Vec::<String>::new());
 }
 
+/// Conditional writes are young: where a store doesn't know them, an object is stored without, and one that is listed is still not replaced.
+#[test]
+fn a_store_that_knows_no_conditional_writes_is_served_without() {
+    let server = Server::start();
+    let message = "A header you provided implies functionality that is not implemented: If-None-Match";
+    let asks = |seen: &Seen| seen.header("if-none-match").is_some();
+    server.refuse(asks, usize::MAX, Fault::Answer(501, "NotImplemented", message));
+    let store = s3(server.settings());
+    for (length, expected) in [(1_000, 0), (LARGE, LARGE as u64)] {
+        server.seen();
+        upload(&store, NAME, &bytes(length), HEAD, expected).unwrap();
+        let seen = server.seen();
+        assert_eq!(seen.iter().filter(|seen| asks(seen)).count(), 1, "asked once, and then no more");
+        assert!(read(&store, NAME) == bytes(length));
+        let taken = store.upload(NAME, UploadPlan { head: 0, expected: 0 }).map(drop).unwrap_err();
+        assert!(matches!(taken, StoreError::Taken { .. }), "{taken:?}");
+        store.delete(NAME).unwrap();
+    }
+    assert_eq!(server.leftovers(), Vec::<String>::new());
+}
+
 /// Older MinIO and Ceph, and everyone for objects under a lock.
 #[test]
 fn a_store_that_wants_content_md5_gets_it() {
