@@ -338,6 +338,8 @@ pub enum Task {
     Backup,
     /// A restore drill of the newest backup.
     Drill,
+    /// Deletion of what no rule keeps.
+    Prune,
 }
 
 impl Task {
@@ -346,6 +348,7 @@ impl Task {
         match self {
             Self::Backup => "backup",
             Self::Drill => "drill",
+            Self::Prune => "prune",
         }
     }
 }

@@ -59,6 +59,14 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Retained`] while the store's object lock keeps it.
     fn delete(&self, name: &str) -> Result<(), StoreError>;
 
+    /// Until when the store's object lock keeps an object; `None` where it doesn't, or nobody may know.
+    ///
+    /// # Errors
+    /// [`StoreError::Interrupted`] when we were asked to stop.
+    fn retained_until(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+        check_name(name).map(|()| None)
+    }
+
     /// Takes back what a run that died has left of an upload of this very name. Returns how many such uploads there were.
     ///
     /// # Errors

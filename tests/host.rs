@@ -34,6 +34,8 @@ pub use service::{Postgres, Service};
 /// Keys of the S3 server, named after their rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
+    /// All on the server: the only one who makes buckets.
+    Admin,
     /// All on the bucket.
     Full,
     /// May only put objects (and take part uploads back): no listing, no reading.

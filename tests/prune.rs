@@ -6,6 +6,54 @@ use crate::host::redaction::redact;
 use crate::host::{Host, Key, Postgres};
 
 #[test]
+fn what_an_object_lock_keeps_is_said_and_is_no_error() {
+    let host = Host::get();
+    let service = host.service("locked", Postgres::V15);
+    service.sql("CREATE TABLE users AS SELECT i AS id FROM generate_series(1, 562) i");
+    // Only the server's own user makes buckets; such a one keeps the versions of its objects, too.
+    let (id, secret) = Key::Admin.pair();
+    let bucket = format!("locked{}", service.name.rsplit("-t").next().unwrap());
+    let aws = |words: &[&str]| {
+        let mut all = vec!["--endpoint-url", host.endpoint.as_str(), "--output", "json", "s3api"];
+        all.extend(words);
+        all.extend(["--bucket", bucket.as_str()]);
+        let call = host.call(&Host::aws(), &all).env("AWS_DEFAULT_REGION", &host.region);
+        call.env("AWS_ACCESS_KEY_ID", &id).env("AWS_SECRET_ACCESS_KEY", &secret).run().succeeds()
+    };
+    aws(&["create-bucket", "--object-lock-enabled-for-bucket"]);
+    service.authorize(Key::Admin);
+    service.set("destination", &format!("s3://{bucket}/here"));
+    service.set("object-lock", "compliance:1d");
+    service.set("tags", "team=data,stage=a b");
+    let locked = service.backup();
+    let key = format!("here/{locked}");
+    let head = aws(&["head-object", "--key", &key]).json();
+    assert_eq!(head["ObjectLockMode"], "COMPLIANCE");
+    assert_eq!(aws(&["head-object", "--key", &format!("{key}.manifest.json")]).json()["ObjectLockMode"], "COMPLIANCE");
+    let tags = aws(&["get-object-tagging", "--key", &key]).json();
+    assert_eq!(tags["TagSet"].as_array().unwrap().len(), 2, "{tags}");
+    assert!(tags["TagSet"].as_array().unwrap().iter().any(|tag| tag["Key"] == "stage" && tag["Value"] == "a b"));
+
+    service.set("object-lock", "");
+    let free = service.backup();
+    service.set("keep-last", "1");
+    let last = service.backup();
+    let rows = service.pgbackup("list", &["--format", "json"]).succeeds().json();
+    let left: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["key"].as_str().unwrap()).collect();
+    assert_eq!(left, [last.as_str(), &locked], "{free} is gone, the locked one is not");
+    let until = &head["ObjectLockRetainUntilDate"].as_str().unwrap()[..13];
+    service
+        .pgbackup("prune", &["--dry-run"])
+        .succeeds()
+        .says(&format!("retained until {until}"))
+        .says("Would delete 0");
+    service.pgbackup("prune", &[]).succeeds().says("retained until").says("0 backups deleted");
+    let refused = service.pgbackup("delete", &[&locked, "--force"]).exits(1);
+    refused.says("is retained until").says("It can be deleted when that time has passed");
+    assert_eq!(aws(&["list-object-versions", "--prefix", &key]).json()["DeleteMarkers"], serde_json::Value::Null);
+}
+
+#[test]
 fn the_accident_is_seen_told_and_its_last_good_backup_stays() {
     let host = Host::get();
     let service = host.service("prune", Postgres::V15);

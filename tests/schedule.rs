@@ -165,6 +165,41 @@ fn takes_over_what_dokku_postgres_has_scheduled() {
     assert_eq!((property("destination").as_str(), property("auth").as_str()), ("s3://old-bucket/folder", "iam"));
 }
 
+#[test]
+fn a_host_whose_apps_run_elsewhere_is_offered_another_way() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V15);
+    // Dokku as it is where all apps run on k3s: it asks no plugin for lines and writes no crontab, and tells nobody.
+    let folder = host.root.join(format!("k3s-{}", service.name));
+    fs::create_dir(&folder).unwrap();
+    let plugn = format!(
+        "#!/bin/sh\ncase \"$2\" in scheduler-detect) echo k3s ;; scheduler-cron-write) ;; *) exec {}/bin/plugn \"$@\" ;; esac\n",
+        host.root.display()
+    );
+    for (name, script) in
+        [("plugn", plugn.as_str()), ("crontab", "#!/bin/sh\necho 'no crontab for dokku' >&2\nexit 1\n")]
+    {
+        fs::write(folder.join(name), script).unwrap();
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}/bin:/usr/local/bin:/usr/bin:/bin", folder.display(), host.root.display());
+    let there = [("PATH", path.as_str())];
+    let set = service.start("schedule", &["30 3 * * *"], &there).end();
+    let set = set.exits(0, "is not in the crontab of dokku: nothing will run");
+    let set = set
+        .exits(0, "Dokku writes a crontab only where the scheduler docker-local is used, and on this host it is k3s");
+    let set = set.exits(0, &format!("pgbackup:schedule:export {} --cron", service.name));
+    set.exits(0, &format!("pgbackup:schedule:export {} --systemd", service.name));
+    let shown = service.start("schedule", &[], &there).end();
+    shown.exits(0, "is not in Dokku's crontab and doesn't run");
+    let doctor = service.start("doctor", &[], &there).end();
+    assert!(doctor.said.contains("is not in Dokku's crontab and doesn't run"), "{}", doctor.said);
+    let exported = service.start("schedule:export", &["--systemd"], &there).end();
+    exported.exits(0, "OnCalendar=*-*-* 03:30:00");
+    service.pgbackup("unschedule", &["--every"]).succeeds();
+    fs::remove_dir_all(&folder).unwrap();
+}
+
 /// A cron daemon with nothing but this crontab of the user dokku, in a mount namespace of its own: Debian's cron knows one place only.
 struct Cron(Child);
 
@@ -199,29 +234,57 @@ impl Drop for Cron {
 }
 
 #[test]
-fn a_real_cron_takes_the_backup() {
+fn a_real_cron_takes_the_backup_proves_it_and_prunes() {
     let host = Host::get();
     let service = host.service("prod", Postgres::V15);
     service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+    service.backup();
+    service.set("prune-after-backup", "off");
+    service.set("keep-last", "1");
     service.pgbackup("schedule", &["* * * * *"]).succeeds();
+    service.pgbackup("schedule", &["* * * * *", "--drill"]).succeeds();
+    service.pgbackup("schedule", &["* * * * *", "--prune", "--jitter", "20s"]).succeeds().says("a prune at");
+    service.pgbackup("schedule", &["* * * * *", "--prune", "--drill"]).exits(2);
     let lines = lines_of(&service);
-    assert_eq!(lines.len(), 1);
+    assert_eq!(lines.len(), 3);
+    let json = service.pgbackup("schedule", &["--format", "json"]).succeeds().json();
+    let task = |row: &serde_json::Value| row["service"] == service.name.as_str() && row["task"] == "prune";
+    let row = json.as_array().unwrap().iter().find(|row| task(row)).unwrap();
+    assert_eq!(
+        (&row["name"], &row["jitter_seconds"]),
+        (&serde_json::Value::from("prune"), &serde_json::Value::from(20))
+    );
+    // A log that has grown too long is begun anew by the first run.
+    let log = host.root.join(format!("log/pgbackup-{}.log", service.name));
+    fs::write(&log, "=====> long ago\n".repeat(80_000)).unwrap();
+    host.call("chown", &["dokku:dokku", log.to_str().unwrap()]).run().succeeds();
     // As Dokku writes it, but for this sandbox's `dokku` on the path.
     let path = format!("{}/bin:/usr/local/bin:/usr/bin:/bin", host.root.display());
-    let cron = Cron::start(host, &format!("PATH={path}\nSHELL=/bin/bash\n\n{}\n", lines[0]));
-    let log = host.root.join(format!("log/pgbackup-{}.log", service.name));
+    let cron = Cron::start(host, &format!("PATH={path}\nSHELL=/bin/bash\n\n{}\n", lines.join("\n")));
     let began = Instant::now();
     loop {
         let said = fs::read_to_string(&log).unwrap_or_default();
-        if said.contains("ended well after") {
-            let lines: Vec<&str> = said.lines().collect();
-            assert!(lines[0].starts_with("=====> 20") && lines[0].ends_with(" begins"), "{said}");
+        let ended = |task: &str| said.lines().any(|line| line.contains(&format!("({task}) ended well after")));
+        if !said.contains("long ago") && ["backup", "drill", "prune"].into_iter().all(ended) {
+            assert!(said.lines().any(|line| line.starts_with("=====> 20") && line.ends_with(" begins")), "{said}");
             break;
         }
-        assert!(began.elapsed() < Duration::from_secs(90), "no run yet:\n{said}");
+        assert!(
+            began.elapsed() < Duration::from_secs(150),
+            "not all have run yet:\n{}",
+            said.replace("=====> long ago\n", "")
+        );
         sleep(Duration::from_millis(200));
     }
     drop(cron);
+    service.pgbackup("unschedule", &["--every"]).succeeds();
+    let kept = fs::read_to_string(log.with_extension("log.1")).unwrap();
+    assert!(kept.starts_with("=====> long ago\n"));
     assert!(!service.bucket().backups().is_empty());
-    service.pgbackup("unschedule", &[]).succeeds();
+    let history = service.history();
+    let has = |event: &str| history.iter().any(|entry| entry["event"] == event);
+    assert!(has("verification"));
+    // The runs come in any order: a pruning before the first backup has nothing to delete.
+    service.pgbackup("prune", &[]).succeeds();
+    assert!(service.bucket().backups().len() <= 2, "the newest one, and the newest that was proven");
 }

@@ -275,6 +275,31 @@ fn a_run_that_is_left_out_is_told_as_missed() {
 }
 
 #[test]
+fn callers_see_the_services_that_a_plugin_allows_them() {
+    let host = Host::get();
+    let seen = host.service("prod", Postgres::V15);
+    let hidden = host.service("secret", Postgres::V15);
+    let folder = host.lib_root.join("plugins/available").join(format!("acl-{}", hidden.name));
+    let link = host.lib_root.join("plugins/enabled").join(format!("acl-{}", hidden.name));
+    fs::create_dir_all(&folder).unwrap();
+    // As dokku-acl answers: all it is given (the user, the key's name and `postgres` come first) but one.
+    let script =
+        format!("#!/bin/sh\nshift 3\nfor name in \"$@\"; do [ \"$name\" = {} ] || echo \"$name\"; done\n", hidden.name);
+    fs::write(folder.join("user-auth-service"), script).unwrap();
+    fs::set_permissions(folder.join("user-auth-service"), fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink(&folder, &link).unwrap();
+    let status = host.dokku(&["pgbackup:status", "--format", "json"]).run();
+    let pruned = host.dokku(&["pgbackup:prune", "--all", "--dry-run"]).run();
+    let reported = host.dokku(&["pgbackup:report"]).run();
+    fs::remove_file(&link).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    for (what, run) in [("status", status), ("prune", pruned), ("report", reported)] {
+        let said = run.seen() + &run.err + &run.out();
+        assert!(said.contains(&seen.name) && !said.contains(&hidden.name), "{what}: {said}");
+    }
+}
+
+#[test]
 fn a_test_message_shows_what_came_back() {
     let host = Host::get();
     let service = host.service("prod", Postgres::V15);

@@ -14,7 +14,7 @@ use crate::error::Failure;
 use crate::holds::Holds;
 use crate::service::Service;
 use crate::service::name::ServiceName;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::ui::human;
 
 /// Delete a backup from the store
@@ -106,8 +106,10 @@ fn delete(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
         context.confirm(&format!("This deletes {key}{size} from {} for good", catalog.destination), service)?;
     }
     context.ui.step(format!("Deleting {key}"));
-    removal::take_out(&backup, store, context)
-        .map_err(|error| store_failure(format!("{key} can't be deleted"), error))?;
+    removal::take_out(&backup, store, context).map_err(|error| match error {
+        retained @ StoreError::Retained { .. } => Failure::from_error(retained.into()),
+        error => store_failure(format!("{key} can't be deleted"), error),
+    })?;
     if let Some(place) = copy {
         context.ui.warn(format!("Its copy in {place} stays"));
         context.ui.warn(format!("Delete that as well: dokku pgbackup:delete {service} {key} --copy"));

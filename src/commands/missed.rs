@@ -85,6 +85,7 @@ fn tell_service(context: &Context, name: &ServiceName, task: Task, message: Stri
     let work = match task {
         Task::Backup => Work::Backup,
         Task::Drill => Work::Verify,
+        Task::Prune => Work::Prune,
     };
     let telling = Telling::aside(context, work, name);
     telling.tell(&Notice { seconds: None, error, ..telling.notice(Outcome::Missed, message) });

@@ -3,6 +3,8 @@
 //! The decision is [`crate::retention`]'s; here are the facts it needs and the deletions. Only a full listing will do: what this host
 //! remembers is not all that there is.
 
+use std::collections::HashSet;
+
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -22,13 +24,13 @@ use crate::history::{Entry, Event, History};
 use crate::holds::Holds;
 use crate::lock::Lock;
 use crate::manifest::Manifest;
-use crate::notify::Work;
+use crate::notify::{Notice, Outcome, Work};
 use crate::retention::{self, Candidate, Origin, Rules, Verdict, Worth};
 use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::settings::Settings;
-use crate::store::Store;
 use crate::store::key::BackupKey;
+use crate::store::{Store, StoreError};
 use crate::text::count;
 use crate::ui::human;
 use crate::ui::{Column, Table};
@@ -111,7 +113,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
 fn all(args: &Args, context: &Context) -> Result<(Vec<Row>, Result<()>)> {
     let mut rows = Vec::new();
     let mut failed = Vec::new();
-    for name in Service::all(&context.environment.lib_root)? {
+    for name in context.visible_services()? {
         if context.settings(&name)?.destination.is_none() {
             context.ui.detail(format!("{name} has no destination and no backups to prune"));
             continue;
@@ -139,8 +141,9 @@ fn one(args: &Args, name: &ServiceName, context: &Context, rows: &mut Vec<Row>) 
     let store = context.store(&service)?;
     let settings = context.settings(name)?;
     let lock = if args.dry_run { None } else { Some(turn::take(context, name, "prune", args.waiting.patience())?) };
+    let telling = lock.is_some().then(|| Telling::begin(context, Work::Prune, name));
+    let from = rows.len();
     let first = prune(args, name, &settings.retention, store.as_ref(), context, lock.as_ref(), rows);
-    crate::interrupt::check()?;
     // What is wrong with one of the two places is no reason to leave the other as it is.
     let second = (|| {
         let Some((settings, second)) = settings.of_copy().zip(context.copy_store(&service)?) else { return Ok(()) };
@@ -150,13 +153,28 @@ fn one(args: &Args, name: &ServiceName, context: &Context, rows: &mut Vec<Row>) 
     if lock.is_some() {
         upload::sweep(context, &service);
     }
-    match (first, second) {
+    let result = match (first, second) {
         (Err(error), Err(other)) => {
             context.ui.fail(&Failure::from_error(error));
             Err(other)
         }
         (first, second) => first.and(second),
-    }
+    };
+    tell(telling.as_ref(), rows.get(from..).unwrap_or_default(), &store.describe(), result)
+}
+
+/// Tells how a pruning by hand or by schedule has ended.
+fn tell(telling: Option<&Telling>, rows: &[Row], destination: &str, result: Result<()>) -> Result<()> {
+    let Some(telling) = telling else { return result };
+    result.map_err(Failure::from_error).inspect_err(|failure| {
+        telling.failed(failure, None, Some(destination.to_owned()));
+    })?;
+    let gone = rows.iter().filter(|row| row.deleted).count() as u64;
+    let bytes = rows.iter().filter(|row| row.deleted).filter_map(|row| row.bytes).fold(0, u64::saturating_add);
+    let what = format!("{} deleted, {} kept", count(gone, "backup"), rows.len() as u64 - gone);
+    let notice = telling.notice(Outcome::Succeeded, format!("Pruned {}: {what}", telling.service()));
+    telling.tell(&Notice { destination: Some(destination.to_owned()), bytes: Some(bytes), ..notice });
+    Ok(())
 }
 
 /// Prunes in a store; without a lock it only shows what would go.
@@ -303,8 +321,26 @@ impl<'a> Plan<'a> {
         let host = context.environment.host_name();
         let id = host_id::of_this_host(&context.environment.data_folder());
         let made_here = |manifest: &Manifest| is_made_here(manifest, &host, id.as_deref());
-        let candidates: Vec<Candidate> = backups.iter().map(|backup| candidate(backup, made_here, &holds)).collect();
-        let verdicts = retention::decide(&candidates, rules, context.now());
+        let mut candidates: Vec<Candidate> =
+            backups.iter().map(|backup| candidate(backup, made_here, &holds)).collect();
+        let mut asked = HashSet::new();
+        // What the store keeps is asked of those alone that would go; one that stays may let another one go.
+        let verdicts = loop {
+            let verdicts = retention::decide(&candidates, rules, context.now());
+            let mut found = false;
+            for (candidate, _) in candidates.iter_mut().zip(&verdicts).filter(|(_, verdict)| verdict.delete) {
+                if asked.insert(candidate.key.clone()) {
+                    crate::interrupt::check()?;
+                    candidate.retained_until = store
+                        .retained_until(&candidate.key.to_string())
+                        .map_err(|error| store_failure(format!("{} can't be looked up", candidate.key), error))?;
+                    found |= candidate.retained_until.is_some();
+                }
+            }
+            if !found {
+                break verdicts;
+            }
+        };
         Ok(Self { service, catalog, holds, decisions: backups.into_iter().zip(verdicts).collect() })
     }
 
@@ -344,9 +380,12 @@ impl<'a> Plan<'a> {
                 crate::interrupt::check()?;
                 // The switch of an incident stops a pruning that is under way.
                 refuse_while_held(&Holds::read(&folder(self.service, context))?, self.service)?;
-                removal::take_out(&one.0, store, context)
-                    .map_err(|error| store_failure(format!("{} can't be deleted", one.0.key), error))?;
-                deleted.push(one);
+                match removal::take_out(&one.0, store, context) {
+                    Ok(()) => deleted.push(one),
+                    // The store has said so only now.
+                    Err(retained @ StoreError::Retained { .. }) => context.ui.detail(retained.to_string()),
+                    Err(error) => return Err(store_failure(format!("{} can't be deleted", one.0.key), error).into()),
+                }
             }
             match removal::sweep(&self.catalog, store, context) {
                 Ok(0) => {}

@@ -19,14 +19,14 @@ use crate::ui::{Column, Table};
 /// How many of the next runs are shown.
 const SHOWN: usize = 3;
 
-/// Set when backups or drills run by themselves or show it
+/// Set when backups or drills or prunings run by themselves or show it
 ///
 /// The five fields are those of cron: minute and hour and day of the month and month and day of the week in the time zone of
 /// the host. A service has any number of schedules with a name each; setting a name again changes it. They run through the
 /// crontab that Dokku writes and are active at once. Without a schedule all of them are shown.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "[<service>|--all] [\"CRON\"] [--name NAME] [--drill] [--jitter DURATION] [--format json]",
+    override_usage = "[<service>|--all] [\"CRON\"] [--name NAME] [--drill|--prune] [--jitter DURATION] [--format json]",
     after_help = "Back up lollipop every night
 
     dokku pgbackup:schedule lollipop \"30 3 * * *\"
@@ -38,6 +38,11 @@ Prove each Sunday that its newest backup restores
 Back up all services each hour and not all in the same minute
 
     dokku pgbackup:schedule --all \"0 * * * *\" --name hourly --jitter 10m
+
+Prune each night what no rule keeps and not after each backup
+
+    dokku pgbackup:set lollipop prune-after-backup off
+    dokku pgbackup:schedule lollipop \"0 6 * * *\" --prune
 
 Show what is scheduled
 
@@ -53,12 +58,15 @@ pub struct Args {
     /// For every service that has a destination
     #[arg(long)]
     pub all: bool,
-    /// What it is called; without it backup or drill
+    /// What it is called; without it backup or drill or prune
     #[arg(long, value_name = "NAME")]
     pub name: Option<Name>,
     /// Run a restore drill of the newest backup instead of a backup
     #[arg(long)]
     pub drill: bool,
+    /// Delete what no rule keeps instead of taking a backup
+    #[arg(long, conflicts_with = "drill")]
+    pub prune: bool,
     /// Begin up to this much later and each service at its own moment: 10m
     #[arg(long, value_name = "DURATION")]
     pub jitter: Option<Span>,
@@ -107,7 +115,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     match subject {
         Some(subject) if !words.is_empty() => set(args, context, subject, &words.join(" ")),
         subject => {
-            if args.name.is_some() || args.drill || args.jitter.is_some() {
+            if args.name.is_some() || args.drill || args.prune || args.jitter.is_some() {
                 return Err(Failure::usage("Please specify the schedule")
                     .hint("For each night at half past three: dokku pgbackup:schedule SERVICE \"30 3 * * *\"")
                     .into());
@@ -135,7 +143,11 @@ fn set(args: &Args, context: &Context, subject: Subject, text: &str) -> Result<(
         }
         failure.hint("For each night at half past three: \"30 3 * * *\"")
     })?;
-    let task = if args.drill { Task::Drill } else { Task::Backup };
+    let task = match (args.drill, args.prune) {
+        (true, _) => Task::Drill,
+        (_, true) => Task::Prune,
+        _ => Task::Backup,
+    };
     let name = match &args.name {
         Some(name) => name.clone(),
         None => task.as_str().parse().map_err(|error: String| Failure::usage(error))?,

@@ -8,11 +8,12 @@ use clap::{Args as _, FromArgMatches as _};
 
 use crate::commands::context::Context;
 use crate::commands::schedules::{self, Entry, LastRun};
-use crate::commands::{backup, backups, missed, verify};
+use crate::commands::{backup, backups, missed, prune, verify};
 use crate::dokku::properties::Subject;
 use crate::durable::{self, Locked};
 use crate::error::{Failure, Kind};
 use crate::history::{self, Event};
+use crate::holds::Holds;
 use crate::interrupt;
 use crate::lock::Owner;
 use crate::schedule::{Name, Planned, Task};
@@ -185,6 +186,18 @@ fn sleep(time: Duration) -> Result<(), interrupt::Interrupted> {
 fn one(context: &Context, name: &ServiceName, planned: &Planned) -> Result<()> {
     let done = match planned.task {
         Task::Backup => backup::one(context, name, None, PATIENCE).and_then(backup::Saved::copied_as_well).map(drop),
+        Task::Prune => {
+            let folder = context.environment.data_folder().join(name.as_str());
+            if let Some(hold) = Holds::read(&folder)?.service {
+                // The switch of an incident is no failure each night.
+                context.ui.warn(format!("Nothing of {name} is pruned: it is held {}", hold.describe()));
+                return Ok(());
+            }
+            let command = prune::Args::augment_args(clap::Command::new("prune").no_binary_name(true));
+            let wait = format!("{}s", PATIENCE.as_secs());
+            let matches = command.try_get_matches_from([name.as_str(), "--wait", &wait])?;
+            prune::run(&prune::Args::from_arg_matches(&matches)?, context)
+        }
         Task::Drill => {
             let command = verify::Args::augment_args(clap::Command::new("verify").no_binary_name(true));
             let wait = format!("{}s", PATIENCE.as_secs());

@@ -50,6 +50,11 @@ impl<'a> Telling<'a> {
         Self { context, work, service: service.clone(), began: Instant::now(), aside: true }
     }
 
+    /// Whose it is.
+    pub fn service(&self) -> &ServiceName {
+        &self.service
+    }
+
     /// A notice of this work, to be filled in.
     pub fn notice(&self, outcome: Outcome, message: impl Into<String>) -> Notice {
         let environment = &self.context.environment;

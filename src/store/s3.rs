@@ -247,6 +247,25 @@ impl Store for S3Store {
         }
     }
 
+    /// A role that may not look is not told, and tries.
+    fn retained_until(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+        check_name(name)?;
+        let (bucket, key) = (self.client.bucket(), self.client.key(name));
+        let act = Act::new("looking for", "s3:GetObject", self.client.url(name));
+        let head = self.client.wait_on(
+            self.client.call(&act, Patience::INTERACTIVE, None, |s3| s3.head_object().bucket(bucket).key(&key).send()),
+            || LAST_WORD,
+        )?;
+        match head {
+            Ok(head) => {
+                let until = head.object_lock_retain_until_date().and_then(time);
+                Ok(until.filter(|until| *until > Timestamp::now()))
+            }
+            Err(StoreError::Interrupted(stopped)) => Err(stopped.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
     fn take_back(&self, name: &str) -> Result<u64, StoreError> {
         check_name(name)?;
         let (bucket, key) = (self.client.bucket(), self.client.key(name));
@@ -324,26 +343,6 @@ impl Store for S3Store {
             dialect: Some(self.client.dialect().to_string()),
             keys_from,
             clock_ahead: self.client.clock().ahead(),
-        }
-    }
-}
-
-impl S3Store {
-    /// Until when the store's object lock keeps an object. A role that may not look is not told, and tries.
-    fn retained_until(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
-        let (bucket, key) = (self.client.bucket(), self.client.key(name));
-        let act = Act::new("looking for", "s3:GetObject", self.client.url(name));
-        let head = self.client.wait_on(
-            self.client.call(&act, Patience::INTERACTIVE, None, |s3| s3.head_object().bucket(bucket).key(&key).send()),
-            || LAST_WORD,
-        )?;
-        match head {
-            Ok(head) => {
-                let until = head.object_lock_retain_until_date().and_then(time);
-                Ok(until.filter(|until| *until > Timestamp::now()))
-            }
-            Err(StoreError::Interrupted(stopped)) => Err(stopped.into()),
-            Err(_) => Ok(None),
         }
     }
 }
