@@ -14,6 +14,7 @@
 
 pub mod encryption;
 pub mod pack;
+pub mod proof;
 pub mod unpack;
 
 use std::fmt;

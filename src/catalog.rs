@@ -154,6 +154,11 @@ impl Backup {
         }
     }
 
+    /// Whether its manifest is the one that this host wrote itself, and not one that was found in the store.
+    pub fn is_remembered(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.manifest.is_some())
+    }
+
     /// Reads its manifest where it is not known yet: from the sidecar. `None` when it has none.
     ///
     /// # Errors

@@ -51,6 +51,7 @@ pub mod schedule_export;
 pub mod schedule_run;
 pub mod schedules;
 pub mod set;
+pub mod signing_key;
 pub mod spool;
 pub mod status;
 pub mod telling;
@@ -114,6 +115,7 @@ pub enum Command {
     #[command(name = "schedule:run")]
     ScheduleRun(schedule_run::Args),
     Set(set::Args),
+    SigningKey(signing_key::Args),
     Status(status::Args),
     Url(url::Args),
     Unschedule(unschedule::Args),
@@ -166,6 +168,7 @@ impl Command {
             Self::Unschedule(args) => unschedule::run(args, context),
             Self::Verify(args) => verify::run(args, context),
             Self::Set(args) => set::run(args, context),
+            Self::SigningKey(args) => signing_key::run(args, context),
             Self::Status(args) => status::run(args, context),
             Self::Url(args) => url::run(args, context),
             Self::Version(args) => version::run(args, context),

@@ -409,6 +409,7 @@ pub(crate) mod tests {
             dump_bytes: 74_088,
             totals: None,
             object: None,
+            signature: None,
             key,
         }
     }

@@ -58,6 +58,7 @@ pub mod lock;
 pub mod notify;
 pub mod run_log;
 pub mod schedule;
+pub mod signing;
 
 pub mod cli;
 pub mod commands;

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::manifest::checks::{Name as CheckName, Recorded};
 use crate::manifest::schema::Schema;
@@ -74,6 +75,21 @@ pub struct Manifest {
     /// The finished object; only the sidecar has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<Object>,
+    /// Who vouches for all this; only the sidecar has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
+}
+
+/// A signature of a sidecar.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature {
+    /// The id of the key.
+    pub key: String,
+    /// The signature (Ed25519) in hex.
+    pub value: String,
+    /// The [digest](Manifest::digest) of the text that this was read from. A manifest that this host remembers has none.
+    #[serde(skip)]
+    pub over: Option<[u8; 32]>,
 }
 
 /// What the user said of an incident when they held the backups.
@@ -219,6 +235,20 @@ pub struct Object {
     pub sha256_behind_head: String,
     /// When the store confirmed it.
     pub finished: Timestamp,
+    /// What proves the object while it is being read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+}
+
+/// The running SHA-256 of everything behind the head, every so many bytes: a reader can hold back what is not proven yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// SHA-256 (hex) of the head.
+    pub sha256_head: String,
+    /// Bytes between two marks.
+    pub step: u64,
+    /// SHA-256 (hex) from behind the head to each mark.
+    pub marks: Vec<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -233,6 +263,13 @@ pub fn hex(digest: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// Bytes of a fixed length from their hexadecimal digits.
+pub fn unhex<const LENGTH: usize>(text: &str) -> Option<[u8; LENGTH]> {
+    let digits: Vec<u8> = text.chars().map(|digit| digit.to_digit(16)?.try_into().ok()).collect::<Option<_>>()?;
+    let bytes: Vec<u8> = digits.chunks(2).filter_map(|pair| Some(pair.first()? << 4 | pair.get(1)?)).collect();
+    if digits.len() == LENGTH * 2 { bytes.try_into().ok() } else { None }
 }
 
 impl Fingerprint {
@@ -286,7 +323,7 @@ impl Manifest {
     /// Whether `beside`, found beside the object, tells the same as this one, found in the archive.
     pub fn is_described_by(&self, beside: &Self) -> bool {
         if beside.is_brief() {
-            Self { object: beside.object.clone(), ..self.brief() } == *beside
+            Self { object: beside.object.clone(), signature: beside.signature.clone(), ..self.brief() } == *beside
         } else {
             // The schema's objects stand in the archive alone.
             let known_beside = |manifest: &Self| Fingerprint { schema: None, ..manifest.fingerprint.clone() };
@@ -333,11 +370,26 @@ impl Manifest {
                 version.format
             );
         }
-        let manifest: Self = serde_json::from_slice(text).context("the manifest can't be read")?;
+        let mut manifest: Self = serde_json::from_slice(text).context("the manifest can't be read")?;
+        if let Some(signature) = &mut manifest.signature {
+            signature.over = Some(Self::digest(text)?);
+        }
         if let Some(found_under) = found_under.filter(|key| **key != manifest.key) {
             bail!("the manifest belongs to {}, not to {found_under}", manifest.key);
         }
         Ok(manifest)
+    }
+
+    /// What is signed of a sidecar's text: the SHA-256 of its JSON without the signature, without blanks and with the names in each object
+    /// sorted. So formatting is no change, and fields that only a newer pgbackup knows are covered.
+    ///
+    /// # Errors
+    /// When it is not JSON.
+    pub fn digest(text: &[u8]) -> Result<[u8; 32]> {
+        let mut value: serde_json::Value = serde_json::from_slice(text).context("it is not a manifest")?;
+        value.as_object_mut().context("it is not a manifest")?.remove("signature");
+        value.sort_all_objects();
+        Ok(Sha256::digest(serde_json::to_vec(&value).context("writing the manifest")?).into())
     }
 
     /// The text that is stored.

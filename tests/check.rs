@@ -86,7 +86,7 @@ fn a_backup_is_read_to_its_end_and_damage_is_named() {
     let file = folder.path().join("bytes");
     fs::write(&file, service.bucket().get(&theirs)).unwrap();
     service.bucket().put(&ours, &file);
-    service.pgbackup("check", &[&ours]).exits(3).says("SHA-256 of the object").says("manifest in the archive");
+    service.pgbackup("check", &[&ours]).exits(3).says("is damaged").says("changed or replaced");
     let last = service.history().pop().unwrap();
     assert_eq!(
         (&last["event"], &last["depth"], &last["good"]),

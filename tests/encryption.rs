@@ -271,15 +271,10 @@ fn a_passphrase_of_dokku_postgres_is_used_by_itself() {
     let mut flipped = object.clone();
     flipped[end - 30] ^= 1;
     let plain = gpg.decrypt(PASSPHRASE, &object);
-    for (bytes, why) in [
-        (&flipped[..], "damaged"),
-        (&object[..end - 1], "can't be"),
-        (&object[..end / 2], "can't be"),
-        (&plain[..], "is to be encrypted, and is not"),
-        (&gpg.symmetric(PASSPHRASE, &[], &plain)[..], "not the one that was saved"),
-    ] {
+    let other = gpg.symmetric(PASSPHRASE, &[], &plain);
+    for bytes in [&flipped[..], &object[..end - 1], &object[..end / 2], &plain[..], &other[..]] {
         replace(&service, folder.path(), &ours, bytes);
-        untouched(service.pgbackup("restore", &[&ours, "--force", "--no-safety-backup"]), why);
+        untouched(service.pgbackup("restore", &[&ours, "--force", "--no-safety-backup"]), "changed or replaced");
         service.pgbackup("download", &[&ours, folder.path().join("x").to_str().unwrap(), "--decrypt"]).exits(1);
     }
     assert_eq!(service.bucket().names(), names);

@@ -50,7 +50,7 @@ fn c5_d1_a_damaged_object_is_never_swapped_in() {
     let other = service.backup();
     service.sql("DROP TABLE later");
     replace(&service, folder.path(), &key, &service.bucket().get(&other));
-    restored_from(&service, &[&key]).exits(1).says("belongs to");
+    restored_from(&service, &[&key]).exits(1).says("changed or replaced");
     untouched();
     replace(&service, folder.path(), &key, &object);
     // A description that is another's or can't be read is done without: the archive has its own. (This host remembers the right
@@ -59,7 +59,9 @@ fn c5_d1_a_damaged_object_is_never_swapped_in() {
     for beside in [&others[..], b"{\"format\":", b"\xff\xfe", &b"[".repeat(100_000)] {
         fs::remove_file(service.host.data_of(&service.name).join("history.jsonl")).unwrap();
         replace(&service, folder.path(), &sidecar, beside);
-        restored_from(&service, &[&key]).succeeds().says("can't be used");
+        // Nothing vouches for the object then, and this host signs what it saves: the user has to.
+        restored_from(&service, &[&key]).exits(1).says("can't be used").says("--allow-unsigned");
+        restored_from(&service, &[&key, "--allow-unsigned"]).succeeds().says("can't be used");
         assert_eq!(service.rows("users"), 562);
     }
     replace(&service, folder.path(), &sidecar, &description);

@@ -29,6 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("verification", &["manifest"]),
     ("run_log", &["durable"]),
     ("schedule", &[]),
+    ("signing", &["durable", "manifest", "service", "store"]),
     // Only Read and Write.
     ("archive", &[]),
     ("database", &["custom_format", "docker", "error", "manifest", "plain_format", "service"]),
@@ -72,6 +73,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "schedule",
             "service",
             "settings",
+            "signing",
             "store",
             "ui",
             "verification",

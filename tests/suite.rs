@@ -25,6 +25,8 @@ mod prune;
 mod restore;
 mod roles;
 mod schedule;
+mod signing;
+mod soak;
 mod store;
 mod told;
 mod traffic;

@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use libdeflater::{CompressionLvl, Compressor};
-use sha2::{Digest, Sha256};
 
+use super::proof::Ledger;
 use super::{EXPORT, HEAD_BYTES, TAR_END, padding};
 
 /// How a dump is packed.
@@ -66,6 +66,8 @@ pub struct Packed<W> {
     pub bytes_behind_head: u64,
     /// Their SHA-256.
     pub sha256_behind_head: [u8; 32],
+    /// What it was on the way ([`super::proof`]).
+    pub marks: Vec<[u8; 32]>,
 }
 
 impl<W> Packed<W> {
@@ -102,6 +104,7 @@ struct Written<W> {
     sink: W,
     bytes: u64,
     sha256: [u8; 32],
+    marks: Vec<[u8; 32]>,
 }
 
 impl<W: Write + Send + 'static> Packer<W> {
@@ -204,6 +207,7 @@ impl<W: Write + Send + 'static> Packer<W> {
             dump_bytes,
             bytes_behind_head: written.bytes,
             sha256_behind_head: written.sha256,
+            marks: written.marks,
         })
     }
 
@@ -344,17 +348,17 @@ struct Members {
 
 /// Writes the members in turn until there are no more.
 fn write_members<W: Write>(mut sink: W, members: &[Members]) -> io::Result<Written<W>> {
-    let mut sha256 = Sha256::new();
-    let mut bytes = 0;
+    let mut ledger = Ledger::default();
     for thread in members.iter().cycle() {
         let Ok(member) = thread.from_thread.recv() else { break };
-        sha256.update(&member);
+        ledger.update(&member);
         sink.write_all(&member)?;
-        bytes += member.len() as u64;
         let _ = thread.return_member.send(member); // the thread may have ended
     }
     sink.flush()?;
-    Ok(Written { sink, bytes, sha256: sha256.finalize().into() })
+    let bytes = ledger.bytes();
+    let (sha256, marks) = ledger.finish();
+    Ok(Written { sink, bytes, sha256, marks })
 }
 
 /// A tar header as GNU tar writes it: lengths beyond 8 GiB in base 256.

@@ -35,6 +35,14 @@ pub struct Confirmation {
     pub force: bool,
 }
 
+/// For commands that read backups: what is done with one that nobody vouches for.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Trust {
+    /// Take a backup that is not signed, or not by a key that this host knows, although it has to be
+    #[arg(long)]
+    pub allow_unsigned: bool,
+}
+
 /// The form of what a command prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Format {
@@ -107,4 +115,7 @@ pub struct Chosen {
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub elsewhere: Elsewhere,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub trust: Trust,
 }

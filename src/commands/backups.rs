@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use crate::catalog::selector::Selector;
-use crate::catalog::{Backup, Catalog};
+use crate::catalog::{Backup, Catalog, Maker};
 use crate::commands::Context;
 use crate::commands::arguments::Elsewhere;
 use crate::copies::Copies;
@@ -15,6 +15,7 @@ use crate::error::{Failure, Kind};
 use crate::history::History;
 use crate::service::Service;
 use crate::service::name::ServiceName;
+use crate::signing::{Keys, Standing};
 use crate::store::Store;
 use crate::store::destination::Destination;
 use crate::store::key::{self, BackupKey};
@@ -49,6 +50,12 @@ pub fn copies(service: &ServiceName, context: &Context) -> Option<Copies> {
     let (first, second) = (settings.destination?, settings.copy?.destination);
     let entries = history(service, context).read().ok()?;
     Some(Copies::of(&entries, &first.to_string(), &second.to_string()))
+}
+
+/// Who vouches for a backup; `None` where that can't be told because its description was not read.
+pub fn standing(backup: &Backup, keys: &Keys) -> Option<Standing> {
+    let unread = backup.manifest.is_none() && (backup.trouble.is_some() || backup.maker() != Maker::DokkuPostgres);
+    (!unread).then(|| keys.judge(&backup.key, backup.manifest.as_ref(), backup.is_remembered()))
 }
 
 /// The history of a service on this host.

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, anyhow};
 use serde::Serialize;
 
 use crate::archive::encryption::EncryptionError;
+use crate::archive::proof::Unproven;
 use crate::archive::unpack::{ArchiveError, Unpacked, unpack};
 use crate::commands::arguments::{Chosen, Output};
 use crate::commands::context::Context;
@@ -185,6 +186,7 @@ pub fn damage(error: &anyhow::Error) -> Option<String> {
                 encryption.map(ToString::to_string)
             })
             .or_else(|| cause.downcast_ref::<PlainError>().map(ToString::to_string))
+            .or_else(|| cause.downcast_ref::<Unproven>().map(ToString::to_string))
             .or_else(|| cause.downcast_ref::<NotABackup>().map(|damage| damage.what.to_owned()))
             .or_else(|| cause.downcast_ref::<BadManifest>().map(|bad| format!("its manifest can't be used: {}", bad.0)))
     })

@@ -534,6 +534,7 @@ mod tests {
             head_bytes: 4,
             sha256_behind_head: manifest::hex(&Sha256::digest(b"dumps")),
             finished: jiff::Timestamp::UNIX_EPOCH,
+            proof: None,
         };
         let key: BackupKey = "postgres-prod-2023-04-03-11-00-04.tgz".parse().unwrap();
         let place = crate::store::folder::FolderStore::new("/x");

@@ -330,6 +330,7 @@ mod tests {
             head_bytes: 4,
             sha256_behind_head: BehindHead { skip: 0, digest: Sha256::new().chain_update(b"rest") }.hex(),
             finished: manifest.started,
+            proof: None,
         });
         shelf.place(&format!("{OURS}.manifest.json"), &manifest.to_json().unwrap());
         shelf

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::catalog::{Backup, Maker, Verified};
 use crate::commands::Context;
 use crate::commands::arguments::{Elsewhere, Output, Which};
-use crate::commands::backups::{self, Place};
+use crate::commands::backups::{self, Place, standing};
 use crate::commands::renewal;
 use crate::dokku::properties::Subject;
 use crate::history::{CopyRecord, Depth};
@@ -19,6 +19,7 @@ use crate::service::credentials::BackupAuth;
 use crate::service::name::ServiceName;
 use crate::service::options::CreateOptions;
 use crate::settings::{Auth, Settings};
+use crate::signing::{Keys, Standing};
 use crate::store::Store;
 use crate::store::key::BackupKey;
 use crate::ui::human;
@@ -76,6 +77,7 @@ struct Report<'a> {
     manifest: Option<&'a Manifest>,
     trouble: Option<&'a str>,
     copies: Vec<Copied<'a>>,
+    signed: Option<&'static str>,
 }
 
 /// Where else it lies.
@@ -155,6 +157,8 @@ fn info(args: &Args, store: &dyn Store, here: &Here, context: &Context) -> Resul
     let by_hand = renewal::by_hand(&object, &backup.key, &args.service, &here.database);
     let create = renewal::create(&args.service, backup.manifest.as_ref());
     let copies = backups::copies(&args.service, context).unwrap_or_default();
+    let keys = Keys::read(&context.environment.data_folder())?;
+    let standing = standing(&backup, &keys);
     if args.output.is_json() {
         return ui.json(&Report {
             key: &backup.key,
@@ -172,11 +176,12 @@ fn info(args: &Args, store: &dyn Store, here: &Here, context: &Context) -> Resul
             manifest: backup.manifest.as_ref(),
             trouble: backup.trouble.as_deref(),
             copies: copies.copied.get(&backup.key).map(|(at, copy)| Copied { at: *at, copy }).into_iter().collect(),
+            signed: standing.as_ref().map(Standing::word),
         });
     }
     ui.header(format!("{} information", backup.key));
     let mut lines = Table::new(&[Column::left(""), Column::left("")]);
-    let mut facts = facts(&backup, &catalog.destination, context.now());
+    let mut facts = facts(&backup, &catalog.destination, standing.as_ref(), context.now());
     facts.extend(copies.copied.get(&backup.key).map(|(at, copy)| {
         let when = human::time(*at);
         ("Copied", format!("{} at {when} ({})", copy.destination, copy.confirmed_by))
@@ -255,7 +260,12 @@ fn unknown(backup: &Backup) -> Vec<String> {
 }
 
 /// Name and value of all that is known, in the order of a reader's questions.
-fn facts(backup: &Backup, destination: &str, now: Timestamp) -> Vec<(&'static str, String)> {
+fn facts(
+    backup: &Backup,
+    destination: &str,
+    standing: Option<&Standing>,
+    now: Timestamp,
+) -> Vec<(&'static str, String)> {
     let key = &backup.key;
     let mut facts = vec![
         ("Service", key.service().to_string()),
@@ -265,6 +275,15 @@ fn facts(backup: &Backup, destination: &str, now: Timestamp) -> Vec<(&'static st
         ("Encrypted", if key.encrypted() { "yes" } else { "no" }.to_owned()),
     ];
     let mut add = |name, value: Option<String>| facts.extend(value.map(|value| (name, value)));
+    add(
+        "Signed",
+        standing.map(|standing| match standing {
+            Standing::Signed(key) => format!("yes, with the key {key}"),
+            Standing::Unsigned => "no (unsigned)".to_owned(),
+            Standing::Unknown(key) => format!("with the key {key}, which this host doesn't know"),
+            Standing::Refused(why) => format!("NOT PROVEN: {why}"),
+        }),
+    );
     add("Size", backup.bytes.map(|bytes| format!("{} ({bytes} bytes)", human::size(bytes))));
     add("Stored", backup.stored.map(human::time));
     add("Storage class", backup.class.clone());
@@ -364,6 +383,7 @@ mod tests {
             head_bytes: 535,
             sha256_behind_head: "ab".repeat(32),
             finished: "2023-04-03T11:00:09Z".parse().unwrap(),
+            proof: None,
         });
         shelf.place(&format!("{OURS}.manifest.json"), &manifest.to_json().unwrap());
         shelf
@@ -393,6 +413,7 @@ mod tests {
                Started:        2023-04-03T11:00:04Z (59m ago)
                Made by:        pgbackup
                Encrypted:      no
+               Signed:         no (unsigned)
                Size:           6B (6 bytes)
                Stored:         1970-01-01T00:00:00Z
                Label:          before the release
@@ -439,6 +460,7 @@ mod tests {
                Started:      2023-04-02T14:30:01Z (21h ago)
                Made by:      dokku-postgres
                Encrypted:    yes
+               Signed:       no (unsigned)
                Size:         6B (6 bytes)
                Stored:       1970-01-01T00:00:00Z
                Verified:     never on this host

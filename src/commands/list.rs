@@ -12,13 +12,14 @@ use serde::Serialize;
 use crate::catalog::{Backup, Maker, Verified};
 use crate::commands::Context;
 use crate::commands::arguments::{Elsewhere, Output};
-use crate::commands::backups::{self, Place};
+use crate::commands::backups::{self, Place, standing};
 use crate::copies::Copies;
 use crate::error::Failure;
 use crate::history::Depth;
 use crate::holds::Holds;
 use crate::manifest::{Incident, Manifest};
 use crate::service::name::ServiceName;
+use crate::signing::{Keys, Standing};
 use crate::store::Store;
 use crate::store::key::BackupKey;
 use crate::ui::human;
@@ -75,6 +76,7 @@ struct Row<'a> {
     held: bool,
     incident: Option<&'a Incident>,
     copied_to: Option<&'a str>,
+    signed: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -113,6 +115,7 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
         }
         ui.warn(format!("Only what this host remembers is shown: {reason}"));
     }
+    let keys = Keys::read(&context.environment.data_folder())?;
     let holds = if place.elsewhere {
         Holds::default()
     } else {
@@ -122,7 +125,7 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
     let copies = if place.elsewhere { None } else { backups::copies(service, context) }.unwrap_or_default();
     let backups = catalog.backups.get(..shown.min(catalog.backups.len())).unwrap_or_default();
     if args.output.is_json() {
-        ui.json(&backups.iter().map(|backup| row(backup, &holds, &copies)).collect::<Vec<_>>())?;
+        ui.json(&backups.iter().map(|backup| row(backup, &holds, &copies, &keys)).collect::<Vec<_>>())?;
     } else if backups.is_empty() && catalog.not_listed.is_some() {
         return Err(Failure::failed(format!("Which backups of {service} there are is not known"))
             .hint(format!("This host may not list {} and remembers no backup there", catalog.destination))
@@ -137,7 +140,7 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
         }
     } else {
         ui.header(format!("{service} backups in {}", catalog.destination));
-        ui.table(&table(backups, &holds, &copies, context.now()))?;
+        ui.table(&table(backups, &holds, &copies, &keys, context.now()))?;
         match catalog.backups.len().saturating_sub(backups.len()) {
             0 => {}
             1 => ui.detail("An older one is not shown"),
@@ -162,7 +165,7 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
     Ok(())
 }
 
-fn row<'a>(backup: &'a Backup, holds: &Holds, copies: &'a Copies) -> Row<'a> {
+fn row<'a>(backup: &'a Backup, holds: &Holds, copies: &'a Copies, keys: &Keys) -> Row<'a> {
     Row {
         key: &backup.key,
         service: backup.key.service(),
@@ -181,10 +184,11 @@ fn row<'a>(backup: &'a Backup, holds: &Holds, copies: &'a Copies) -> Row<'a> {
         held: holds.holds(&backup.key),
         incident: backup.manifest.as_ref().and_then(|manifest| manifest.incident.as_ref()),
         copied_to: copies.copied.get(&backup.key).map(|(_, copy)| copy.destination.as_str()),
+        signed: standing(backup, keys).map(|standing| standing.word()),
     }
 }
 
-fn table(backups: &[Backup], holds: &Holds, copies: &Copies, now: Timestamp) -> Table {
+fn table(backups: &[Backup], holds: &Holds, copies: &Copies, keys: &Keys, now: Timestamp) -> Table {
     let mut table = Table::new(&[
         // The key says it, too.
         Column::left("started").spare(1),
@@ -207,7 +211,7 @@ fn table(backups: &[Backup], holds: &Holds, copies: &Copies, now: Timestamp) -> 
             number(backup.tables()),
             number(backup.rows()),
             if backup.maker() == Maker::Unknown { String::new() } else { backup.maker().as_str().to_owned() },
-            flags(backup, holds, copies),
+            flags(backup, holds, copies, keys),
             backup.label().unwrap_or_default().to_owned(),
         ]);
     }
@@ -215,13 +219,17 @@ fn table(backups: &[Backup], holds: &Holds, copies: &Copies, now: Timestamp) -> 
 }
 
 /// Without blanks: `encrypted,verified:2026-11-23`.
-fn flags(backup: &Backup, holds: &Holds, copies: &Copies) -> String {
+fn flags(backup: &Backup, holds: &Holds, copies: &Copies, keys: &Keys) -> String {
     let mut flags = Vec::new();
     if backup.key.encrypted() {
         flags.push("encrypted".to_owned());
     }
     if let Some(Verified { at, good, .. }) = backup.verified {
         flags.push(format!("{}:{}", if good { "verified" } else { "BAD" }, at.strftime("%F")));
+    }
+    // Signed ones are as they should be; on a host without a key nobody asks.
+    if let Some(standing) = standing(backup, keys).filter(|_| keys.signing().is_some()) {
+        flags.extend((!matches!(standing, Standing::Signed(_))).then(|| standing.word().to_owned()));
     }
     if backup.replaced {
         flags.push("REPLACED".to_owned());
@@ -307,7 +315,7 @@ pub(crate) mod tests {
     fn shows_json_and_nothing_else() {
         let (_host, context, said) = world();
         list(&args(Format::Json, Some(1)), &shelf(), &context).unwrap();
-        insta::assert_snapshot!(said.out(), @r#"[{"key":"postgres-prod-2023-04-03-11-00-04.tgz","service":"prod","started":"2023-04-03T11:00:04Z","bytes":6,"tables":2,"rows":5562,"made_by":"pgbackup","encrypted":false,"label":"before the release","stored":"1970-01-01T00:00:00Z","storage_class":null,"verified":null,"trouble":null,"suspicious":false,"held":false,"incident":null,"copied_to":null}]"#);
+        insta::assert_snapshot!(said.out(), @r#"[{"key":"postgres-prod-2023-04-03-11-00-04.tgz","service":"prod","started":"2023-04-03T11:00:04Z","bytes":6,"tables":2,"rows":5562,"made_by":"pgbackup","encrypted":false,"label":"before the release","stored":"1970-01-01T00:00:00Z","storage_class":null,"verified":null,"trouble":null,"suspicious":false,"held":false,"incident":null,"copied_to":null,"signed":"unsigned"}]"#);
         let (_host, context, said) = world();
         list(&args(Format::Json, None), &Shelf::default(), &context).unwrap();
         assert_eq!(said.out(), "[]\n");

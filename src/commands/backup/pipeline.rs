@@ -11,12 +11,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Timestamp;
 use postgres::error::SqlState;
-use sha2::{Digest, Sha256};
 
 use super::sink::{Digesting, Metered, Sink};
 use super::{Occasion, suspicion};
 use crate::archive::encryption::{self, Recipient};
 use crate::archive::pack::{Options, Packed, Packer};
+use crate::archive::proof::{self, Ledger};
 use crate::archive::{GLOBALS, HEAD_BYTES, MANIFEST, Transfer};
 use crate::commands::checks;
 use crate::commands::context::Context;
@@ -31,11 +31,14 @@ use crate::history::{Event, History};
 use crate::holds::Holds;
 use crate::manifest::checks::{Name, Recorded};
 use crate::manifest::schema::Schema;
-use crate::manifest::{self, DatabaseDescription, FORMAT, Fingerprint, Incident, Manifest, Object, Server};
+use crate::manifest::{
+    self, DatabaseDescription, FORMAT, Fingerprint, Incident, Manifest, Object, Proof, Server, Signature,
+};
 use crate::service::RunningService;
 use crate::service::name::ServiceName;
 use crate::service::options::CreateOptions;
 use crate::settings::Fingerprints;
+use crate::signing::Keys;
 use crate::store::key::BackupKey;
 use crate::store::{Store, StoreError, UploadPlan};
 use crate::text::count;
@@ -57,6 +60,7 @@ pub(super) fn run(
     history: &History,
 ) -> Result<(Manifest, u64, String)> {
     let name = &service.service.name;
+    make_signing_key(context);
     let subject = Subject::Service(name.clone());
     let recipient = InForce::of(context, &subject)?.recipient(context, &subject)?;
     let size = dump_size(service)?;
@@ -161,6 +165,7 @@ fn fill(
         dump_bytes: packer.dump_bytes(),
         totals: None,
         object: None,
+        signature: None,
         key,
     };
     drop(snapshot);
@@ -175,9 +180,12 @@ fn fill(
     // Only who reads the archive asks for it.
     description.fingerprint.schema = None;
     crate::interrupt::check()?;
-    let (head, digest) = match recipient {
-        Some(recipient) => (Vec::new(), encrypt(context, archive, recipient, upload)?),
-        None => (archive.head, archive.sha256_behind_head),
+    let (head, digest, marks) = match recipient {
+        Some(recipient) => {
+            let (digest, marks) = encrypt(context, archive, recipient, upload)?;
+            (Vec::new(), digest, marks)
+        }
+        None => (archive.head, archive.sha256_behind_head, archive.marks),
     };
     let head_bytes = head.len() as u64;
     let stored = upload.complete(&head)?;
@@ -186,28 +194,73 @@ fn fill(
         head_bytes,
         sha256_behind_head: manifest::hex(&digest),
         finished: context.now(),
+        proof: Some(Proof {
+            sha256_head: manifest::hex(&proof::sha256(&head)),
+            step: proof::STEP,
+            marks: marks.iter().map(|mark| manifest::hex(mark)).collect(),
+        }),
     });
-    let sidecar = if recipient.is_some() { description.brief() } else { description.clone() };
-    if let Err(error) = store.put(&description.key.sidecar(), &sidecar.to_json()?) {
+    let mut sidecar = if recipient.is_some() { description.brief() } else { description.clone() };
+    sidecar.signature = sign(context, &sidecar);
+    description.signature.clone_from(&sidecar.signature);
+    match store.put(&description.key.sidecar(), &sidecar.to_json()?) {
+        Ok(()) if sidecar.signature.is_some() => {
+            let data = context.environment.data_folder();
+            if let Err(error) = Keys::begin(&data, &description.service, description.key.started()) {
+                context.ui.warn(format!("It is signed, but that this has to be so can't be kept: {error:#}"));
+            }
+        }
+        Ok(()) => {}
         // The object is complete and carries its own manifest: the backup is good.
-        context.ui.warn(format!("The backup is saved, but its description beside it is not: {error}"));
+        Err(error) => context.ui.warn(format!("The backup is saved, but its description beside it is not: {error}")),
     }
     Ok((description, stored.bytes, stored.confirmed_by))
 }
 
+/// Signs a sidecar with this host's key. The backup is good without it, and is not given up for that: the history remembers that it is
+/// not signed.
+fn sign(context: &Context, sidecar: &Manifest) -> Option<Signature> {
+    let data = context.environment.data_folder();
+    Keys::read(&data).and_then(|keys| keys.sign(sidecar)).unwrap_or_else(|error| {
+        context.ui.warn(format!("The backup is not signed: {error:#}"));
+        context
+            .ui
+            .warn("Another host, or this one without its history, can't tell whether it was changed in the store");
+        None
+    })
+}
+
+/// Makes the key that signs where there is none.
+fn make_signing_key(context: &Context) {
+    let data = context.environment.data_folder();
+    match Keys::read(&data).and_then(|mut keys| keys.make(&data, context.now())) {
+        Ok(true) => {
+            context.ui.detail("Backups of this host are signed from now on: see pgbackup:signing-key");
+            context.ui.detail("Keep the key in another place too: dokku pgbackup:signing-key --secret");
+        }
+        Ok(false) => {}
+        Err(error) => context.ui.warn(format!("There is no key to sign with: {error:#}")),
+    }
+}
+
 /// Puts the head in front of what has waited and sends all of it encrypted; the digest of what was sent.
-fn encrypt(context: &Context, archive: Packed<Sink>, recipient: &Recipient, upload: &NotedUpload) -> Result<[u8; 32]> {
+fn encrypt(
+    context: &Context,
+    archive: Packed<Sink>,
+    recipient: &Recipient,
+    upload: &NotedUpload,
+) -> Result<([u8; 32], Vec<[u8; 32]>)> {
     let Sink::Spool(spool) = archive.sink else { bail!("an encrypted backup was sent in clear") };
     let mut spooled: Spooled = spool.finish().context("The waiting backup can't be read")?;
     let progress = context.ui.progress("Encrypting", Some(spooled.left()));
-    let mut sent = Digesting { inner: upload.clone(), progress, sha256: Sha256::new() };
+    let mut sent = Digesting { inner: upload.clone(), progress, ledger: Ledger::default() };
     encryption::seal(archive.head.as_slice().chain(&mut spooled), &mut sent, recipient)
         .map_err(|error| Transfer::new("encrypting the backup", error))?;
     // Between the two lay a disk: what came back from it must be what the packer has digested.
     if spooled.sha256() != archive.sha256_behind_head {
         bail!("The disk of this host has given back other bytes than it took; the backup was not completed");
     }
-    Ok(sent.sha256.finalize().into())
+    Ok(sent.ledger.finish())
 }
 
 /// About how many bytes a backup will be: as many as the last one and some, else a third of the tables.

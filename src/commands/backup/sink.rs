@@ -2,9 +2,8 @@
 
 use std::io::{self, Write};
 
-use sha2::{Digest, Sha256};
-
 use crate::archive::pack::Packer;
+use crate::archive::proof::Ledger;
 use crate::commands::spool::Spool;
 use crate::commands::upload::NotedUpload;
 use crate::ui::Progress;
@@ -37,13 +36,13 @@ impl Write for Sink {
 pub(super) struct Digesting {
     pub(super) inner: NotedUpload,
     pub(super) progress: Progress,
-    pub(super) sha256: Sha256,
+    pub(super) ledger: Ledger,
 }
 
 impl Write for Digesting {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(bytes)?;
-        self.sha256.update(bytes.get(..written).unwrap_or_default());
+        self.ledger.update(bytes.get(..written).unwrap_or_default());
         self.progress.add(written as u64);
         Ok(written)
     }

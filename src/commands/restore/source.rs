@@ -7,18 +7,21 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
+use crate::archive::Transfer;
 use crate::archive::encryption::{self, Secrets, Seen};
+use crate::archive::proof::{Expected, Proven};
 use crate::catalog::Backup;
 use crate::catalog::selector::Selector;
-use crate::commands::arguments::Chosen;
+use crate::commands::arguments::{Chosen, Trust};
 use crate::commands::backups::{self, Place};
 use crate::commands::context::Context;
 use crate::commands::encryption::unlock::explain;
 use crate::error::Failure;
 use crate::interrupt::Awaited;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Object, unhex};
 use crate::service::Service;
 use crate::service::name::ServiceName;
+use crate::signing::{Keys, Standing};
 use crate::store::key::BackupKey;
 use crate::store::link::{InvalidLink, Link};
 use crate::store::s3::open_link;
@@ -42,6 +45,8 @@ pub enum Source {
         backup: Box<Backup>,
         /// It is not the service's own destination.
         elsewhere: bool,
+        /// Who vouches for it.
+        standing: Standing,
     },
     /// A file on this host.
     File(PathBuf),
@@ -124,8 +129,36 @@ pub fn choose(context: &Context, service: &ServiceName, host: &ServiceName, chos
         // The archive carries its own manifest; what is lost is the plan and the object's checksum.
         context.ui.warn(format!("The description of {} can't be used: {error:#}", backup.key));
     }
+    let standing = judge(context, &backup, chosen.trust)?;
     let elsewhere = place.elsewhere;
-    Ok(Source::Stored { store, backup: Box::new(backup), elsewhere })
+    Ok(Source::Stored { store, backup: Box::new(backup), elsewhere, standing })
+}
+
+/// Refuses what has to be signed and is not, before anything of it is read.
+fn judge(context: &Context, backup: &Backup, trust: Trust) -> Result<Standing> {
+    let standing = Keys::read(&context.environment.data_folder())
+        .map(|keys| keys.judge(&backup.key, backup.manifest.as_ref(), backup.is_remembered()))
+        .or_else(|error| if trust.allow_unsigned { Ok(Standing::Refused(format!("{error:#}"))) } else { Err(error) })?;
+    match &standing {
+        Standing::Signed(_) | Standing::Unsigned => {}
+        Standing::Unknown(key) => {
+            context.ui.warn(format!("{} is signed with the key {key}, which this host doesn't know", backup.key));
+            context.ui.warn(
+                "Whether it is what was saved can't be told; take the key over with pgbackup:signing-key --import",
+            );
+        }
+        Standing::Refused(why) if trust.allow_unsigned => {
+            context.ui.warn(format!("{} is not proven to be what was saved: {why}", backup.key));
+        }
+        Standing::Refused(why) => {
+            return Err(Failure::failed(format!("{} is refused: {why}", backup.key))
+                .hint("Since this host signs the backups of this service each of them has to be signed: somebody else may have put this one there")
+                .hint("If another host of yours has made it, let this one know its key: pgbackup:signing-key --import")
+                .hint("If you know that it is right (dokku postgres:backup has made it), add --allow-unsigned")
+                .into());
+        }
+    }
+    Ok(standing)
 }
 
 impl Source {
@@ -191,17 +224,18 @@ impl Source {
         let name = self.describe();
         let label = format!("Reading {name}");
         Ok(match self {
-            Self::Stored { store, backup, elsewhere } => {
+            Self::Stored { store, backup, elsewhere, standing } => {
                 let reader = store
                     .open(&backup.key.to_string())
                     .map_err(|error| ways_out(error, &store.describe(), &backup.key, elsewhere))?;
-                Fetched {
-                    reader: Box::new(Metered::new(reader, context, label, backup.bytes)),
-                    encrypted: None,
-                    manifest: backup.manifest,
-                    name,
-                    stored: true,
-                }
+                let metered = Metered::new(reader, context, label, backup.bytes);
+                let object = backup.manifest.as_ref().and_then(|manifest| manifest.object.as_ref());
+                let expected = object.filter(|_| matches!(standing, Standing::Signed(_))).and_then(expected);
+                let reader: Box<dyn Read + Send> = match expected {
+                    Some(expected) => Box::new(Proven::new(metered, expected)?),
+                    None => Box::new(metered),
+                };
+                Fetched { reader, encrypted: None, manifest: backup.manifest, name, stored: true }
             }
             Self::File(path) => {
                 let file = File::open(&path).with_context(|| format!("{} can't be read", path.display()))?;
@@ -252,10 +286,28 @@ impl Fetched {
     }
 }
 
+/// What a signed description says of its object.
+fn expected(object: &Object) -> Option<Expected> {
+    let proof = object.proof.as_ref()?;
+    Some(Expected {
+        bytes: object.bytes,
+        head_bytes: object.head_bytes,
+        head: unhex(&proof.sha256_head)?,
+        step: proof.step,
+        marks: proof.marks.iter().map(|mark| unhex(mark)).collect::<Option<_>>()?,
+        behind_head: unhex(&object.sha256_behind_head)?,
+    })
+}
+
 /// Looks at the beginning of what is read; the reader still gives it.
 fn begin_of(mut reader: Box<dyn Read + Send>) -> Result<(Vec<u8>, Box<dyn Read + Send>)> {
     let mut beginning = Vec::with_capacity(BEGINNING);
-    reader.by_ref().take(BEGINNING as u64).read_to_end(&mut beginning)?;
+    // An error of the reader's own keeps its kind: that an object is not the one that was signed is damage.
+    reader
+        .by_ref()
+        .take(BEGINNING as u64)
+        .read_to_end(&mut beginning)
+        .map_err(|error| Transfer::new("its beginning can't be read", error))?;
     let whole = io::Cursor::new(beginning.clone()).chain(reader);
     Ok((beginning, Box::new(whole)))
 }
