@@ -135,7 +135,9 @@ pub fn examine(context: &Context, name: &ServiceName) -> Result<Report> {
     findings.extend(schedule::examine(context, name)?);
     let entries = match known::history(name, context).read() {
         Ok(entries) => {
-            findings.extend(backups::history(&entries, newest.as_ref(), name, now));
+            // Settings that can't be read are told of with the destination.
+            let drill_max_age = context.settings(name).ok().and_then(|settings| settings.drill_max_age);
+            findings.extend(backups::history(&entries, newest.as_ref(), name, drill_max_age, now));
             findings.extend(backups::copies(context, &entries, name));
             entries
         }

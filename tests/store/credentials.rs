@@ -432,3 +432,22 @@ fn a_profile_comes_before_the_role_and_after_the_environment() {
     let (good, said) = upload_as(&server, home.path(), &[role]);
     assert!(!good && said.contains("the profile in ~/.aws"), "{said}");
 }
+
+#[test]
+fn temporary_keys_of_our_own_go_with_their_token_until_it_expires() {
+    let server = Server::start();
+    let credentials = Credentials::Static {
+        access_key: ACCESS_KEY.into(),
+        secret_key: Secret::new(SECRET_KEY),
+        session_token: Some(Secret::new("our-token")),
+    };
+    let store = s3(S3Settings { credentials, ..server.settings() });
+    upload(&store, NAME, &bytes(LARGE), HEAD, LARGE as u64).unwrap();
+    assert_eq!(tokens(&server), [Some("our-token".to_owned())]);
+    // Nobody but the user can renew it: told at once, in the middle of an upload too.
+    server.fail(Call::Part(1), usize::MAX, Fault::Answer(400, "ExpiredToken", "The provided token has expired."));
+    let (message, hint) = misconfigured(upload(&store, NAME, &bytes(LARGE), HEAD, LARGE as u64).unwrap_err());
+    assert_eq!(message, "The session token of the settings has expired");
+    assert!(hint.contains("pgbackup:auth <service> ACCESS_KEY_ID --session-token"), "{hint}");
+    assert!(!hint.contains("our-token") && server.leftovers().is_empty());
+}

@@ -1,5 +1,7 @@
 //! What has been done so far: the last good backup, the last drill, and what interrupted runs have left.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::finding::{Finding, Group};
@@ -18,13 +20,19 @@ use crate::ui::human;
 
 /// Without a schedule nobody knows how old is too old; a week is.
 const OLD_BACKUP: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// A drill a month.
+/// A drill a month, where the property `drill-max-age` doesn't ask for more.
 const OLD_DRILL: SignedDuration = SignedDuration::from_hours(35 * 24);
 
-/// What the history says, and the store's list.
-///
-pub fn history(entries: &[Entry], newest: Option<&BackupKey>, service: &ServiceName, now: Timestamp) -> Vec<Finding> {
-    vec![last_backup(entries, newest, service, now), last_drill(entries, service, now)]
+/// What the history says, and the store's list. `drill_max_age` is the property of that name.
+pub fn history(
+    entries: &[Entry],
+    newest: Option<&BackupKey>,
+    service: &ServiceName,
+    drill_max_age: Option<Duration>,
+    now: Timestamp,
+) -> Vec<Finding> {
+    let oldest = drill_max_age.and_then(|age| SignedDuration::try_from(age).ok()).unwrap_or(OLD_DRILL);
+    vec![last_backup(entries, newest, service, now), last_drill(entries, service, oldest, now)]
 }
 
 fn last_backup(entries: &[Entry], newest: Option<&BackupKey>, service: &ServiceName, now: Timestamp) -> Finding {
@@ -52,7 +60,7 @@ fn last_backup(entries: &[Entry], newest: Option<&BackupKey>, service: &ServiceN
     Group::Backups.ok("last-backup", text)
 }
 
-fn last_drill(entries: &[Entry], service: &ServiceName, now: Timestamp) -> Finding {
+fn last_drill(entries: &[Entry], service: &ServiceName, oldest: SignedDuration, now: Timestamp) -> Finding {
     let verify = format!("Prove that the newest one restores: dokku pgbackup:verify {service} latest");
     let last = entries.iter().rev().find_map(|entry| match &entry.event {
         Event::Verification(record @ VerificationRecord { depth: Depth::Restore, .. }) => Some((entry.at, record)),
@@ -73,7 +81,7 @@ fn last_drill(entries: &[Entry], service: &ServiceName, now: Timestamp) -> Findi
             .fix(verify);
     }
     let text = format!("The last drill was {age} ago: {key} restores");
-    if now.duration_since(at) > OLD_DRILL {
+    if now.duration_since(at) > oldest {
         return Group::Backups.warn("last-drill", text).fix(verify);
     }
     Group::Backups.ok("last-drill", text)
@@ -291,7 +299,12 @@ mod tests {
 
     #[test]
     fn a_drill_that_failed_counts_until_the_next_one() {
-        let of = |entries: &[Entry], now: &str| last_drill(entries, &prod(), now.parse().unwrap());
+        let within = |days: i64, entries: &[Entry], now: &str| {
+            last_drill(entries, &prod(), SignedDuration::from_hours(24 * days), now.parse().unwrap())
+        };
+        let of = |entries: &[Entry], now: &str| within(35, entries, now);
+        assert_eq!(within(7, &[drill(true)], "2023-04-11T12:00:00Z").verdict, Verdict::Warn);
+        assert_eq!(within(9, &[drill(true)], "2023-04-11T12:00:00Z").verdict, Verdict::Ok);
         assert_eq!(of(&[made(NEW)], "2023-04-03T12:00:00Z").verdict, Verdict::Warn);
         assert_eq!(of(&[drill(true)], "2023-04-03T12:00:00Z").verdict, Verdict::Ok);
         assert_eq!(of(&[drill(true)], "2023-06-03T12:00:00Z").verdict, Verdict::Warn);
