@@ -61,6 +61,15 @@ pub struct Drill {
     pub good: bool,
 }
 
+/// A restore that waits beside the live database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Staged {
+    /// Since when.
+    pub at: Timestamp,
+    /// What was loaded.
+    pub source: String,
+}
+
 /// One point of the trend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Point {
@@ -85,6 +94,8 @@ pub struct Health {
     pub last_drill: Option<Drill>,
     /// When a drill has passed last.
     pub last_passed_drill: Option<Timestamp>,
+    /// A restore that is loaded and waits for a decision.
+    pub staged: Option<Staged>,
     /// Until when the last restore can be undone for sure.
     pub rollback_until: Option<Timestamp>,
     /// The last backups, oldest first.
@@ -116,6 +127,7 @@ impl Health {
             last_failure: None,
             last_drill: None,
             last_passed_drill: None,
+            staged: None,
             rollback_until: None,
             trend: Vec::new(),
         };
@@ -158,7 +170,12 @@ impl Health {
                     self.last_passed_drill = Some(entry.at);
                 }
             }
-            Event::Restore(record) => self.rollback_until = kept_until(record.previous.is_some()),
+            Event::Restore(record) => {
+                self.staged = None;
+                self.rollback_until = kept_until(record.previous.is_some());
+            }
+            Event::Staged { source } => self.staged = Some(Staged { at: entry.at, source: source.clone() }),
+            Event::StagedDropped { .. } => self.staged = None,
             Event::Rollback { replaced } => self.rollback_until = kept_until(replaced.is_some()),
             _ => {}
         }
@@ -311,6 +328,16 @@ mod tests {
         assert_eq!(until(&[restored(0, Some("old"))], 1), Some(at(48)));
         assert_eq!(until(&[restored(0, Some("old"))], 49), None);
         assert_eq!(until(&[restored(0, Some("old")), restored(1, None)], 2), None);
+    }
+
+    #[test]
+    fn knows_what_waits_for_a_decision() {
+        let staged = || entry(1, Event::Staged { source: "-".into() });
+        let of = |entries: &[Entry]| Health::of(entries, &WANTED, at(5)).staged.map(|staged| staged.at);
+        assert_eq!(of(&[staged(), backup(2, false)]), Some(at(1)));
+        assert_eq!(of(&[staged(), entry(2, Event::StagedDropped { source: "-".into() })]), None);
+        let record = RestoreRecord { source: "-".into(), safety_backup: None, previous: None, matched: None };
+        assert_eq!(of(&[staged(), entry(2, Event::Restore(record))]), None);
     }
 
     proptest! {

@@ -62,6 +62,16 @@ pub enum Event {
     },
     /// A restore that has been swapped in.
     Restore(RestoreRecord),
+    /// A restore that was loaded beside the live database and waits for a decision.
+    Staged {
+        /// What was loaded: a key, a file, `standard input`.
+        source: String,
+    },
+    /// What was staged was dropped.
+    StagedDropped {
+        /// What it was.
+        source: String,
+    },
     /// A restore that failed or was taken back; the database is as it was.
     RestoreFailed {
         /// What was to be restored: a key, a file, `standard input`.

@@ -191,6 +191,12 @@ fn a_restore_can_be_looked_at_and_given_up() {
     let count = "SELECT count(*) FROM sportfin_sportfinuser";
     service.pgbackup("query", &["--staged", count]).succeeds().says("562");
     service.pgbackup("query", &[count]).succeeds().says("0");
+    let status = service.pgbackup("status", &["--format", "json"]).json();
+    assert_eq!(
+        (&status[0]["staged"]["source"], &status[0]["rollback_until"]),
+        (&key.as_str().into(), &serde_json::Value::Null)
+    );
+    service.pgbackup("status", &[]).says(&format!("{key} waits since 20")).says("for restore:commit or restore:abort");
     // A second one would make it unclear which is meant; a backup meanwhile is fine.
     service.pgbackup("restore", &[&key, "--force"]).exits(1).says("restore:commit");
     service.backup();
@@ -210,7 +216,11 @@ fn a_restore_can_be_looked_at_and_given_up() {
     exit 0
     "#);
     assert_eq!(users(&service), 562);
-    assert_eq!(events(&service), ["backup", "backup", "restore"]);
+    assert_eq!(events(&service), ["backup", "staged", "backup", "staged-dropped", "staged", "restore"]);
+    let status = service.pgbackup("status", &["--format", "json"]).json();
+    assert_eq!(status[0]["staged"], serde_json::Value::Null);
+    assert!(status[0]["rollback_until"].is_string());
+    service.pgbackup("status", &[]).says("possible until 20");
 
     // By file and by standard input, where the host may not read the bucket.
     let folder = host.root.join("folders");

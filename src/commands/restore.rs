@@ -240,7 +240,7 @@ fn remember(
                 Outcome::Succeeded,
                 format!("A restore of {target} from {source} is staged and waits for a decision"),
             ));
-            return Ok(());
+            (Event::Staged { source: source.to_owned() }, Ok(()))
         }
         Ok(Some(record)) => {
             telling.tell(&of(Outcome::Succeeded, format!("{target} is restored from {source}")));

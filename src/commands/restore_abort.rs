@@ -2,12 +2,14 @@
 
 use anyhow::Result;
 
+use crate::commands::backups;
 use crate::commands::context::Context;
 use crate::commands::recovery;
 use crate::commands::restore::swap_in;
 use crate::commands::restore_commit::nothing_staged;
 use crate::commands::turn::{self, Waiting};
 use crate::database::{session, staging};
+use crate::history::{Entry, Event};
 use crate::service::Service;
 use crate::service::name::ServiceName;
 
@@ -42,6 +44,10 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     recovery::settle(context, &running, &lock)?;
     let Some(staged) = swap_in::waiting(&running)? else { return Err(nothing_staged(name).into()) };
     staging::drop_database(&mut session::connect_beside(&running)?, &staged.name)?;
+    let event = Event::StagedDropped { source: staged.marker.key.clone() };
+    if let Err(error) = backups::history(name, context).append(&Entry::now(event, None)) {
+        context.ui.warn(format!("The history can't be written: {error:#}"));
+    }
     context.ui.outcome(
         format!("The staged restore of {} is dropped, the live database of {name} was not touched", staged.marker.key),
         "",

@@ -418,6 +418,10 @@ fn page(context: &Context, one: &Status) -> Result<()> {
         let newest = copies.newest.as_ref().map(|key| format!(", the newest {key}")).unwrap_or_default();
         facts.push(("Copies", format!("{} in {}{newest}", count(copies.copied, "backup"), copies.destination)));
     }
+    if let Some(staged) = &one.health.staged {
+        let since = human::time(staged.at);
+        facts.push(("Staged", format!("{} waits since {since} for restore:commit or restore:abort", staged.source)));
+    }
     if let Some(until) = one.health.rollback_until {
         facts.push(("Rollback", format!("possible until {} at least", human::time(until))));
     }
