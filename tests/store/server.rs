@@ -92,6 +92,7 @@ struct Rule {
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub call: Call,
+    pub path: String,
     pub headers: Vec<(String, String)>,
 }
 
@@ -242,7 +243,7 @@ async fn answer(
     let headers = request.headers().iter();
     let headers =
         headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-    let seen = Seen { call, headers: headers.collect() };
+    let seen = Seen { call, path: request.uri().path().to_owned(), headers: headers.collect() };
     script.seen.lock().unwrap().push(seen.clone());
     let fault = {
         let mut rules = script.rules.lock().unwrap();
