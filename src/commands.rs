@@ -33,6 +33,7 @@ pub mod list;
 pub mod metrics;
 pub mod missed;
 pub mod notify_test;
+pub mod objects;
 pub mod present;
 pub mod prune;
 pub mod query;

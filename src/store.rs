@@ -12,7 +12,9 @@ pub mod link;
 pub mod provider;
 pub mod s3;
 
+use std::fmt;
 use std::io::{self, Read};
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -46,6 +48,38 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError::NotFound`] when there is none.
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, StoreError>;
+
+    /// Size and time of one version of an object.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no such version; [`StoreError::Misconfigured`] where there are none at all.
+    fn head_version(&self, _name: &str, _version: &VersionId) -> Result<ObjectInfo, StoreError> {
+        Err(self.no_versions())
+    }
+
+    /// Reads one version of an object, as [`Self::open`] does the present one.
+    ///
+    /// # Errors
+    /// See [`Self::head_version`].
+    fn open_version(&self, _name: &str, _version: &VersionId) -> Result<Box<dyn Read + Send>, StoreError> {
+        Err(self.no_versions())
+    }
+
+    /// All versions of the objects whose names begin with `start`, also of those that are deleted.
+    ///
+    /// # Errors
+    /// [`StoreError::Misconfigured`] where there are none at all.
+    fn versions(&self, _start: &str) -> Result<Vec<Version>, StoreError> {
+        Err(self.no_versions())
+    }
+
+    /// What a store without versions says.
+    fn no_versions(&self) -> StoreError {
+        StoreError::Misconfigured {
+            message: format!("{} keeps no versions: what is replaced or deleted there is gone", self.describe()),
+            hint: "Only a bucket keeps versions, once it is told to: aws s3api put-bucket-versioning --bucket BUCKET --versioning-configuration Status=Enabled".to_owned(),
+        }
+    }
 
     /// All objects whose names begin with `start`, in no particular order, however many pages the store needs for it.
     ///
@@ -168,6 +202,52 @@ pub struct Unfinished {
     pub name: String,
     /// When it was begun, by the store's clock.
     pub begun: Option<Timestamp>,
+}
+
+/// One of the versions that a bucket keeps of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The object as it was then.
+    pub object: ObjectInfo,
+    /// Which version it is; buckets that keep none call the only one `null`.
+    pub id: VersionId,
+    /// It is the one that is read when none is named.
+    pub present: bool,
+    /// No object but the mark that it was deleted.
+    pub deleted: bool,
+}
+
+/// The name that a store has given to a version of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct VersionId(String);
+
+impl VersionId {
+    /// As the store calls it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is the only one of a bucket that keeps no versions, or was stored before it did.
+    pub fn is_null(&self) -> bool {
+        self.0 == "null"
+    }
+}
+
+impl FromStr for VersionId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.len() > 1024 || !text.chars().all(|c| c.is_ascii_graphic()) {
+            return Err(format!("{text:?} is not the id of a version, which pgbackup:list --versions shows"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for VersionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
 }
 
 /// Why a store refused, sorted by what a caller or a user does next.

@@ -21,6 +21,7 @@ mod host;
 mod install;
 mod layers;
 mod lost_host;
+mod names;
 mod prune;
 mod restore;
 mod roles;

@@ -8,6 +8,7 @@ use crate::catalog::moment::Moment;
 use crate::catalog::selector::Selector;
 use crate::error::Failure;
 use crate::service::name::ServiceName;
+use crate::store::VersionId;
 use crate::store::destination::Destination;
 
 /// Dokku's own flags, taken before the command by Dokku and after it by us.
@@ -103,19 +104,30 @@ pub struct Elsewhere {
 /// Which backup is read: from the service's store or another one, a file, a link, standard input.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Chosen {
-    /// The backup: its key or any part of the key that fits only one or latest; a presigned https link; - reads it from standard input
+    /// The backup: its key or any part of the key that fits only one or latest; the full name of any other object there; a presigned https link; - reads it from standard input
     #[arg(value_name = "backup", required_unless_present_any = ["before", "file"])]
     pub backup: Option<String>,
     /// Take the newest backup that began before this time (UTC unless it has an offset): "2023-04-03 11:30"
     #[arg(long, value_name = "TIME", conflicts_with = "backup")]
     pub before: Option<Moment>,
     /// Read this file of the host instead of an object of a store
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["backup", "before", "from", "source"])]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["backup", "before", "from", "source", "version_id"])]
     pub file: Option<PathBuf>,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub at: AtVersion,
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub elsewhere: Elsewhere,
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub trust: Trust,
+}
+
+/// An earlier version of an object, where the bucket keeps them.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AtVersion {
+    /// Read this version of the object, as pgbackup:list --versions shows it: one that was replaced or deleted
+    #[arg(long, value_name = "ID", conflicts_with = "before")]
+    pub version_id: Option<VersionId>,
 }

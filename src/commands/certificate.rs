@@ -104,6 +104,7 @@ pub fn describe(source: &Source) -> Backup {
         source: source.describe(),
         destination: match source {
             Source::Stored { store, .. } => Some(store.describe()),
+            Source::Object(named) => Some(named.store.describe()),
             _ => None,
         },
         sha256_behind_head: object.map(|object| object.sha256_behind_head.clone()),

@@ -129,6 +129,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let secrets = args.unlock.secrets(context, name, source.is_stdin())?;
     let backup = source.describe();
     let own = source.is_own();
+    let database = source.named_for().map(|whose| source::database_of(context, whose));
     context.ui.step(format!("Reading {backup}"));
     let began = Instant::now();
     let result = source.open(context, &secrets).and_then(read);
@@ -142,6 +143,11 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     };
     let differences = reading.as_ref().map(|reading| reading.verification.differences.as_slice()).unwrap_or_default();
     let good = damage.is_none() && differences.is_empty();
+    let databases = reading.as_ref().map(|reading| reading.databases.as_slice()).unwrap_or_default();
+    if let Some(database) = database.filter(|wanted| !databases.is_empty() && !databases.contains(wanted)) {
+        let found = databases.join(", ");
+        context.ui.warn(format!("It holds the database {found} and not {database}: is it another service's?"));
+    }
     if own {
         remember(context, name, &backup, seconds, good, damage.as_deref(), differences);
     }

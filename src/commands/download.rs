@@ -19,11 +19,11 @@ use crate::commands::Context;
 use crate::commands::arguments::Elsewhere;
 use crate::commands::backups::{self, Place};
 use crate::commands::encryption::unlock::{Unlock, explain};
+use crate::commands::objects::{Asked, Named};
 use crate::error::Failure;
 use crate::manifest::{self, Object};
 use crate::service::name::ServiceName;
-use crate::store::Store;
-use crate::store::key::BackupKey;
+use crate::store::{Store, StoreError, VersionId};
 use crate::ui::human;
 
 /// How much is read at once.
@@ -62,6 +62,9 @@ pub struct Args {
     /// Where to put it: a file or a folder, or - for standard output; the current folder when left out
     #[arg(value_name = "path")]
     pub path: Option<PathBuf>,
+    /// Read this version of the object, as pgbackup:list --versions shows it: one that was replaced or deleted
+    #[arg(long, value_name = "ID")]
+    pub version_id: Option<VersionId>,
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub elsewhere: Elsewhere,
@@ -80,14 +83,84 @@ pub struct Args {
 /// was saved; no file is left then.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     let store = backups::open(context, &args.service, &args.elsewhere)?;
-    download(args, store.as_ref(), context)
+    let asked = Asked { text: Some(&args.backup), version: args.version_id.as_ref() };
+    Named::find(context, &args.service, &args.service, &args.elsewhere, asked)
+        .and_then(|named| match named {
+            Some(named) => save(args, context, Wanted::Named(&named)),
+            None => download(args, store.as_ref(), context),
+        })
         .map_err(|error| backups::explain(error, context, &args.service, &args.elsewhere))
 }
 
+/// What is downloaded.
+enum Wanted<'a> {
+    /// A backup, with its sidecar.
+    Backup(Box<Backup>, &'a dyn Store),
+    /// An object with a name of its own, or an earlier version.
+    Named(&'a Named),
+}
+
+impl Wanted<'_> {
+    /// What it is called in its store.
+    fn name(&self) -> String {
+        match self {
+            Self::Backup(backup, _) => backup.key.to_string(),
+            Self::Named(named) => named.object.name.clone(),
+        }
+    }
+
+    fn encrypted(&self) -> bool {
+        match self {
+            Self::Backup(backup, _) => backup.key.encrypted(),
+            Self::Named(named) => named.encrypted(),
+        }
+    }
+
+    /// Its length, and what is recorded of it.
+    fn facts(&mut self, context: &Context) -> Result<(u64, Option<Object>)> {
+        let (backup, store) = match self {
+            Self::Named(named) => return Ok((named.object.bytes, None)),
+            Self::Backup(backup, store) => (backup, store),
+        };
+        let object = match backup.read_manifest(*store) {
+            Ok(manifest) => manifest.and_then(|manifest| manifest.object.clone()),
+            Err(error) => {
+                context.ui.warn(format!("Its checksum can't be compared: {error:#}"));
+                None
+            }
+        };
+        let bytes = match (backup.bytes, &object) {
+            (Some(bytes), _) => bytes,
+            (None, Some(object)) => object.bytes,
+            (None, None) => {
+                let name = backup.key.to_string();
+                store.head(&name).map_err(|error| store_failure(format!("{name} can't be read"), error))?.bytes
+            }
+        };
+        Ok((bytes, object))
+    }
+
+    fn open(&self) -> Result<Box<dyn Read + Send>, StoreError> {
+        match self {
+            Self::Backup(backup, store) => store.open(&backup.key.to_string()),
+            Self::Named(named) => named.open(),
+        }
+    }
+}
+
 fn download(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
+    refuse_terminal(args, context)?;
     let selector = Selector::new(Some(&args.backup), None)?;
-    let to_output = args.path.as_deref() == Some(Path::new("-"));
-    if to_output {
+    let (_, backup) = Place::of(store, &args.service, &args.elsewhere, Some(&selector)).find(&selector, context)?;
+    save(args, context, Wanted::Backup(Box::new(backup), store))
+}
+
+fn to_output(args: &Args) -> bool {
+    args.path.as_deref() == Some(Path::new("-"))
+}
+
+fn refuse_terminal(args: &Args, context: &Context) -> Result<()> {
+    if to_output(args) {
         context.ui.reserve_output();
         if io::stdout().is_terminal() {
             return Err(Failure::usage("A backup is not for the terminal, and standard output is one")
@@ -95,61 +168,55 @@ fn download(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
                 .into());
         }
     }
-    let (_, mut backup) = Place::of(store, &args.service, &args.elsewhere, Some(&selector)).find(&selector, context)?;
-    let secrets = if args.decrypt && backup.key.encrypted() {
+    Ok(())
+}
+
+fn save(args: &Args, context: &Context, mut wanted: Wanted) -> Result<()> {
+    refuse_terminal(args, context)?;
+    let secrets = if args.decrypt && wanted.encrypted() {
         Some(args.unlock.secrets(context, &args.service, false)?)
     } else {
         None
     };
-    if to_output {
+    if to_output(args) {
         let mut output = BufWriter::new(context.ui.bytes());
-        let checked = fetch(&mut backup, store, &mut output, context, secrets.as_ref())?;
+        let checked = fetch(args, &mut wanted, &mut output, context, secrets.as_ref())?;
         output.flush().map_err(|error| output_error(error, "standard output"))?;
         context.ui.detail(checked);
         return Ok(());
     }
-    let path = place(args.path.as_deref(), &backup, secrets.is_some());
+    let name = wanted.name();
+    let path = place(args.path.as_deref(), &name, secrets.is_some());
     let force = context.environment.force;
     if !force && fs::symlink_metadata(&path).is_ok() {
         return Err(taken(&path).into());
     }
     let mut unfinished = Unfinished::create(&path)?;
-    let checked = fetch(&mut backup, store, &mut unfinished, context, secrets.as_ref())?;
+    let checked = fetch(args, &mut wanted, &mut unfinished, context, secrets.as_ref())?;
     unfinished.finish(&path, force)?;
     context.ui.detail(checked);
-    context.ui.outcome(format!("Downloaded {} to {}", backup.key, path.display()), &path.display().to_string());
+    context.ui.outcome(format!("Downloaded {name} to {}", path.display()), &path.display().to_string());
     Ok(())
 }
 
 /// Brings the object over, decrypts it where there are secrets for that, and compares it; returns how it was checked, in words.
 fn fetch(
-    backup: &mut Backup,
-    store: &dyn Store,
+    args: &Args,
+    wanted: &mut Wanted,
     output: &mut impl Write,
     context: &Context,
     secrets: Option<&Secrets>,
 ) -> Result<String> {
-    let key = backup.key.clone();
-    let object = match backup.read_manifest(store) {
-        Ok(manifest) => manifest.and_then(|manifest| manifest.object.clone()),
-        Err(error) => {
-            context.ui.warn(format!("Its checksum can't be compared: {error:#}"));
-            None
-        }
-    };
-    let name = key.to_string();
-    let bytes = match (backup.bytes, &object) {
-        (Some(bytes), _) => bytes,
-        (None, Some(object)) => object.bytes,
-        (None, None) => store.head(&name).map_err(|error| store_failure(format!("{key} can't be read"), error))?.bytes,
-    };
+    let name = wanted.name();
+    let damaged = |how: &str| damaged(&name, how, &args.service);
+    let (bytes, object) = wanted.facts(context)?;
     if let Some(object) = &object
         && object.bytes != bytes
     {
-        return Err(damaged(&key, &format!("it is {bytes} bytes long, its sidecar says {}", object.bytes)).into());
+        return Err(damaged(&format!("it is {bytes} bytes long, its sidecar says {}", object.bytes)).into());
     }
-    context.ui.step(format!("Downloading {key} ({})", human::size(bytes)));
-    let mut input = store.open(&name).map_err(|error| store_failure(format!("{key} can't be read"), error))?;
+    context.ui.step(format!("Downloading {name} ({})", human::size(bytes)));
+    let mut input = wanted.open().map_err(|error| store_failure(format!("{name} can't be read"), error))?;
     let mut seen = None;
     if let Some(secrets) = secrets {
         let opened = encryption::open(input, secrets).map_err(|error| explain(error, &name))?;
@@ -161,7 +228,7 @@ fn fetch(
     let mut length = 0;
     loop {
         crate::interrupt::check()?;
-        let count = input.read(&mut block).with_context(|| format!("{key} can't be read to its end"))?;
+        let count = input.read(&mut block).with_context(|| format!("{name} can't be read to its end"))?;
         let Some(read) = block.get(..count).filter(|read| !read.is_empty()) else { break };
         digest.update(read);
         output.write_all(read).map_err(|error| output_error(error, "the download"))?;
@@ -175,11 +242,11 @@ fn fetch(
         None => (length, digest.hex()),
     };
     if length != bytes {
-        return Err(damaged(&key, &format!("{length} of {bytes} bytes came")).into());
+        return Err(damaged(&format!("{length} of {bytes} bytes came")).into());
     }
     match object {
         Some(object) if digest == object.sha256_behind_head => Ok(format!("{bytes} bytes, SHA-256 as in its sidecar")),
-        Some(_) => Err(damaged(&key, "its SHA-256 is not the one in its sidecar").into()),
+        Some(_) => Err(damaged("its SHA-256 is not the one in its sidecar").into()),
         None => Ok(format!("{bytes} bytes; no checksum is recorded for it")),
     }
 }
@@ -206,15 +273,14 @@ impl BehindHead {
     }
 }
 
-fn damaged(key: &BackupKey, how: &str) -> Failure {
-    Failure::failed(format!("{key} is damaged: {how}"))
-        .hint(format!("Nothing was kept of it; choose another one with: dokku pgbackup:list {}", key.service()))
+fn damaged(name: &str, how: &str, service: &ServiceName) -> Failure {
+    Failure::failed(format!("{name} is damaged: {how}"))
+        .hint(format!("Nothing was kept of it; choose another one with: dokku pgbackup:list {service}"))
 }
 
 /// A folder takes the file under the backup's own name.
-fn place(path: Option<&Path>, backup: &Backup, decrypted: bool) -> PathBuf {
-    let name = backup.key.to_string();
-    let name = if decrypted { name.trim_end_matches(".gpg").to_owned() } else { name };
+fn place(path: Option<&Path>, name: &str, decrypted: bool) -> PathBuf {
+    let name = if decrypted { name.trim_end_matches(".gpg") } else { name };
     match path {
         None => PathBuf::from(name),
         Some(path) if path.is_dir() => path.join(name),
@@ -341,6 +407,7 @@ mod tests {
             service: "prod".parse().unwrap(),
             backup: backup.into(),
             path: Some(path.to_owned()),
+            version_id: None,
             elsewhere: Elsewhere::default(),
             decrypt: false,
             unlock: Unlock::default(),

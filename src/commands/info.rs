@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use crate::catalog::{Backup, Maker, Verified};
 use crate::commands::Context;
-use crate::commands::arguments::{Elsewhere, Output, Which};
+use crate::commands::arguments::{AtVersion, Elsewhere, Output, Which};
 use crate::commands::backups::{self, Place, standing};
+use crate::commands::objects::{Asked, Named};
 use crate::commands::renewal;
 use crate::dokku::properties::Subject;
 use crate::history::{CopyRecord, Depth};
@@ -20,8 +21,8 @@ use crate::service::name::ServiceName;
 use crate::service::options::CreateOptions;
 use crate::settings::{Auth, Settings};
 use crate::signing::{Keys, Standing};
-use crate::store::Store;
 use crate::store::key::BackupKey;
+use crate::store::{Store, VersionId};
 use crate::ui::human;
 use crate::ui::{Column, Table};
 
@@ -31,7 +32,7 @@ use crate::ui::{Column, Table};
 /// checksum. Also the line that makes a service like it on a new host and the line that restores it by hand without pgbackup.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "<service> <backup>|--before TIME [--from DESTINATION] [--format json]",
+    override_usage = "<service> <backup>|--before TIME [--version-id ID] [--from DESTINATION] [--format json]",
     after_help = "Show the newest backup of lollipop
 
     dokku pgbackup:info lollipop latest
@@ -51,6 +52,9 @@ pub struct Args {
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub which: Which,
+    #[expect(missing_docs, reason = "documented by its type")]
+    #[command(flatten)]
+    pub at: AtVersion,
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub elsewhere: Elsewhere,
@@ -108,8 +112,81 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         region: region.as_deref(),
         database: service.map_or_else(|| renewal::database_of(&args.service), |service| service.database),
     };
-    info(args, store.as_ref(), &here, context)
+    let asked = Asked { text: args.which.backup.as_deref(), version: args.at.version_id.as_ref() };
+    Named::find(context, &args.service, &args.service, &args.elsewhere, asked)
+        .and_then(|named| match named {
+            Some(named) => info_of_object(args, &named, &here, context),
+            None => info(args, store.as_ref(), &here, context),
+        })
         .map_err(|error| backups::explain(error, context, &args.service, &args.elsewhere))
+}
+
+/// What `--format json` shows of an object with a name of its own, or of an earlier version; fields are only ever added.
+#[derive(Debug, Serialize)]
+struct ObjectReport<'a> {
+    key: &'a str,
+    version_id: Option<&'a str>,
+    service: &'a ServiceName,
+    destination: &'a str,
+    bytes: u64,
+    encrypted: bool,
+    stored: Option<Timestamp>,
+    storage_class: Option<&'a str>,
+    create: String,
+    by_hand: String,
+}
+
+fn info_of_object(args: &Args, named: &Named, here: &Here, context: &Context) -> Result<()> {
+    let ui = &context.ui;
+    let destination = named.store.describe();
+    let place = renewal::Place { destination: &destination, endpoint: here.endpoint, region: here.region };
+    let object = renewal::Object { name: &named.object.name, version: named.version.as_ref() };
+    let by_hand = renewal::by_hand(&place, &object, &args.service, &here.database);
+    let create = renewal::create(&args.service, None);
+    if args.output.is_json() {
+        ui.reserve_output();
+        return ui.json(&ObjectReport {
+            key: object.name,
+            version_id: object.version.map(VersionId::as_str),
+            service: &named.service,
+            destination: &destination,
+            bytes: named.object.bytes,
+            encrypted: named.encrypted(),
+            stored: named.object.modified,
+            storage_class: named.object.class.as_deref(),
+            create,
+            by_hand,
+        });
+    }
+    ui.header(format!("{} information", named.describe()));
+    let mut lines = Table::new(&[Column::left(""), Column::left("")]);
+    lines.row(["Destination:", &destination]);
+    lines.row(["Encrypted:", if named.encrypted() { "yes" } else { "no" }]);
+    lines.row(["Size:", &format!("{} ({} bytes)", human::size(named.object.bytes), named.object.bytes)]);
+    if let Some(stored) = named.object.modified {
+        lines.row(["Stored:", &format!("{} ({} ago)", human::time(stored), human::age(stored, context.now()))]);
+    }
+    if let Some(class) = &named.object.class {
+        lines.row(["Storage class:", class]);
+    }
+    for line in lines.lines() {
+        ui.line(format!("       {line}"))?;
+    }
+    ui.line("")?;
+    ui.line(
+        "       What it holds only the object itself says; a restore takes it when its database is that of the service",
+    )?;
+    let version = object.version.map(|version| format!(" --version-id {version}")).unwrap_or_default();
+    let from = args.elsewhere.from.as_ref().map(|from| format!(" --from {}", renewal::quoted(&from.to_string())));
+    let (name, from) = (args.which.backup.as_deref().unwrap_or_default(), from.unwrap_or_default());
+    ui.line(format!(
+        "       Find out with: dokku pgbackup:check {} {}{version}{from}",
+        args.service,
+        renewal::quoted(name)
+    ))?;
+    ui.line("")?;
+    ui.line("       Restore by hand without pgbackup (as root; into the live database, not undoable):")?;
+    ui.line(format!("       {by_hand}"))
 }
 
 /// What the lines for a shell need to know beside the backup.
@@ -154,7 +231,9 @@ fn info(args: &Args, store: &dyn Store, here: &Here, context: &Context) -> Resul
         backup.trouble = Some(error);
     }
     let object = renewal::Place { destination: &catalog.destination, endpoint: here.endpoint, region: here.region };
-    let by_hand = renewal::by_hand(&object, &backup.key, &args.service, &here.database);
+    let name = backup.key.to_string();
+    let asked = renewal::Object { name: &name, version: None };
+    let by_hand = renewal::by_hand(&object, &asked, &args.service, &here.database);
     let create = renewal::create(&args.service, backup.manifest.as_ref());
     let copies = backups::copies(&args.service, context).unwrap_or_default();
     let keys = Keys::read(&context.environment.data_folder())?;
@@ -394,6 +473,7 @@ mod tests {
         let args = Args {
             service: "prod".parse().unwrap(),
             which: Which { backup: Some(backup.into()), before: None },
+            at: AtVersion::default(),
             elsewhere: Elsewhere::default(),
             output: Output { format },
         };

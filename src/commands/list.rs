@@ -13,15 +13,16 @@ use crate::catalog::{Backup, Maker, Verified};
 use crate::commands::Context;
 use crate::commands::arguments::{Elsewhere, Output};
 use crate::commands::backups::{self, Place, standing};
+use crate::commands::objects::{self, Listed};
 use crate::copies::Copies;
 use crate::error::Failure;
 use crate::history::Depth;
 use crate::holds::Holds;
 use crate::manifest::{Incident, Manifest};
+use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::signing::{Keys, Standing};
-use crate::store::Store;
-use crate::store::key::BackupKey;
+use crate::store::{Store, Version};
 use crate::ui::human;
 use crate::ui::{Column, Table};
 
@@ -40,7 +41,11 @@ Print the key of the newest one
 
 List those of a host that is gone
 
-    dokku pgbackup:list lollipop --from s3://my-backups/prod")]
+    dokku pgbackup:list lollipop --from s3://my-backups/prod
+
+Find one that was deleted from a bucket with versions
+
+    dokku pgbackup:list lollipop --versions")]
 pub struct Args {
     /// The service whose backups are listed
     #[arg(value_name = "service")]
@@ -48,6 +53,9 @@ pub struct Args {
     /// Show this many at most
     #[arg(long, value_name = "N")]
     pub limit: Option<NonZero<usize>>,
+    /// Show every version that the bucket keeps, also of backups that were replaced or deleted; with a name those of that object alone
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    pub versions: Option<String>,
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub elsewhere: Elsewhere,
@@ -59,7 +67,7 @@ pub struct Args {
 /// A backup as `--format json` shows it; fields are only ever added.
 #[derive(Debug, Serialize)]
 struct Row<'a> {
-    key: &'a BackupKey,
+    key: String,
     service: &'a ServiceName,
     started: Timestamp,
     bytes: Option<u64>,
@@ -92,8 +100,12 @@ struct VerifiedRow {
 /// When the service is unknown, or the store or the history can't be read.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     let store = backups::open(context, &args.service, &args.elsewhere)?;
-    list(args, store.as_ref(), context)
-        .map_err(|error| backups::explain(error, context, &args.service, &args.elsewhere))
+    let shown = if args.versions.is_some() {
+        versions(args, store.as_ref(), context)
+    } else {
+        list(args, store.as_ref(), context)
+    };
+    shown.map_err(|error| backups::explain(error, context, &args.service, &args.elsewhere))
 }
 
 fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
@@ -123,15 +135,24 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
     };
     // What was copied from here is no news of another place.
     let copies = if place.elsewhere { None } else { backups::copies(service, context) }.unwrap_or_default();
+    let named = match Service::find(&context.environment.lib_root, service) {
+        Ok(found) if !place.elsewhere => objects::listed(context, &found)?,
+        _ => Vec::new(),
+    };
     let backups = catalog.backups.get(..shown.min(catalog.backups.len())).unwrap_or_default();
+    let all = catalog.backups.len().saturating_add(named.len());
     if args.output.is_json() {
-        ui.json(&backups.iter().map(|backup| row(backup, &holds, &copies, &keys)).collect::<Vec<_>>())?;
-    } else if backups.is_empty() && catalog.not_listed.is_some() {
+        let mut rows: Vec<Row> = backups.iter().map(|backup| row(backup, &holds, &copies, &keys)).collect();
+        rows.extend(named.iter().map(|object| named_row(object, service)));
+        rows.sort_by_key(|row| std::cmp::Reverse(row.started));
+        rows.truncate(shown);
+        ui.json(&rows)?;
+    } else if all == 0 && catalog.not_listed.is_some() {
         return Err(Failure::failed(format!("Which backups of {service} there are is not known"))
             .hint(format!("This host may not list {} and remembers no backup there", catalog.destination))
             .hint("A key that is known can still be given to restore or verify or download")
             .into());
-    } else if catalog.backups.is_empty() {
+    } else if all == 0 {
         ui.warn(format!("There are no backups of {service} in {}", catalog.destination));
         if place.elsewhere {
             place.others().into_iter().for_each(|hint| ui.warn(hint));
@@ -140,8 +161,8 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
         }
     } else {
         ui.header(format!("{service} backups in {}", catalog.destination));
-        ui.table(&table(backups, &holds, &copies, &keys, context.now()))?;
-        match catalog.backups.len().saturating_sub(backups.len()) {
+        ui.table(&table(backups, &named, (&holds, &copies, &keys), context.now(), shown))?;
+        match all.saturating_sub(shown.min(all)) {
             0 => {}
             1 => ui.detail("An older one is not shown"),
             rest => ui.detail(format!("{rest} older ones are not shown")),
@@ -167,7 +188,7 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
 
 fn row<'a>(backup: &'a Backup, holds: &Holds, copies: &'a Copies, keys: &Keys) -> Row<'a> {
     Row {
-        key: &backup.key,
+        key: backup.key.to_string(),
         service: backup.key.service(),
         started: backup.key.started(),
         bytes: backup.bytes,
@@ -188,7 +209,37 @@ fn row<'a>(backup: &'a Backup, holds: &Holds, copies: &'a Copies, keys: &Keys) -
     }
 }
 
-fn table(backups: &[Backup], holds: &Holds, copies: &Copies, keys: &Keys, now: Timestamp) -> Table {
+/// What dokku-postgres has saved under a name of its own.
+fn named_row<'a>(named: &'a Listed, service: &'a ServiceName) -> Row<'a> {
+    Row {
+        key: named.name.clone(),
+        service,
+        started: named.started,
+        bytes: Some(named.object.bytes),
+        tables: None,
+        rows: None,
+        made_by: Maker::DokkuPostgres.as_str(),
+        encrypted: named.name.ends_with(".gpg"),
+        label: None,
+        stored: named.object.modified,
+        storage_class: named.object.class.as_deref(),
+        verified: None,
+        trouble: None,
+        suspicious: false,
+        held: false,
+        incident: None,
+        copied_to: None,
+        signed: None,
+    }
+}
+
+fn table(
+    backups: &[Backup],
+    named: &[Listed],
+    (holds, copies, keys): (&Holds, &Copies, &Keys),
+    now: Timestamp,
+    shown: usize,
+) -> Table {
     let mut table = Table::new(&[
         // The key says it, too.
         Column::left("started").spare(1),
@@ -202,8 +253,9 @@ fn table(backups: &[Backup], holds: &Holds, copies: &Copies, keys: &Keys, now: T
         Column::left("label"),
     ]);
     let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+    let mut rows = Vec::new();
     for backup in backups {
-        table.row([
+        let cells = [
             human::time(backup.key.started()),
             human::age(backup.key.started(), now),
             backup.key.to_string(),
@@ -213,9 +265,105 @@ fn table(backups: &[Backup], holds: &Holds, copies: &Copies, keys: &Keys, now: T
             if backup.maker() == Maker::Unknown { String::new() } else { backup.maker().as_str().to_owned() },
             flags(backup, holds, copies, keys),
             backup.label().unwrap_or_default().to_owned(),
-        ]);
+        ];
+        rows.push((backup.key.started(), cells));
+    }
+    for object in named {
+        let encrypted = object.name.ends_with(".gpg").then(|| "encrypted".to_owned());
+        let class = object.object.class.as_ref().map(|class| class.to_lowercase());
+        let cells = [
+            human::time(object.started),
+            human::age(object.started, now),
+            object.name.clone(),
+            human::size(object.object.bytes),
+            String::new(),
+            String::new(),
+            Maker::DokkuPostgres.as_str().to_owned(),
+            encrypted.into_iter().chain(class).collect::<Vec<_>>().join(","),
+            String::new(),
+        ];
+        rows.push((object.started, cells));
+    }
+    rows.sort_by_key(|(started, _)| std::cmp::Reverse(*started));
+    for (_, cells) in rows.into_iter().take(shown) {
+        table.row(cells);
     }
     table
+}
+
+/// A version as `--format json` shows it; fields are only ever added.
+#[derive(Debug, Serialize)]
+struct VersionRow<'a> {
+    key: &'a str,
+    version_id: &'a str,
+    stored: Option<Timestamp>,
+    bytes: u64,
+    storage_class: Option<&'a str>,
+    present: bool,
+    deleted: bool,
+}
+
+/// Shows what the bucket keeps of its past.
+fn versions(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
+    let ui = &context.ui;
+    if args.output.is_json() {
+        ui.reserve_output();
+    }
+    let place = Place::of(store, &args.service, &args.elsewhere, None);
+    let asked = args.versions.as_deref().filter(|name| !name.is_empty());
+    let mut found = objects::versions(context, &args.service, &place.service, &args.elsewhere, asked)?;
+    if !found.is_empty() && found.iter().all(|(_, version)| version.id.is_null()) {
+        ui.warn(format!("{} keeps no versions: what is replaced or deleted there is gone", store.describe()));
+    }
+    let all = found.len();
+    found.truncate(args.limit.map_or(usize::MAX, NonZero::get));
+    if args.output.is_json() {
+        let rows = found.iter().map(|(name, Version { object, id, present, deleted })| VersionRow {
+            key: name,
+            version_id: id.as_str(),
+            stored: object.modified,
+            bytes: object.bytes,
+            storage_class: object.class.as_deref(),
+            present: *present,
+            deleted: *deleted,
+        });
+        return ui.json(&rows.collect::<Vec<_>>());
+    }
+    if found.is_empty() {
+        let what = asked.map_or_else(|| format!("a backup of {}", place.service), str::to_owned);
+        ui.warn(format!("There is no version of {what} in {}", store.describe()));
+        return Ok(());
+    }
+    ui.header(format!("{} versions in {}", asked.unwrap_or(place.service.as_str()), store.describe()));
+    let mut table = Table::new(&[
+        Column::left("stored"),
+        Column::right("age"),
+        Column::left("key"),
+        Column::right("size"),
+        Column::left("version-id"),
+        Column::left("flags"),
+    ]);
+    for (name, version) in &found {
+        let stored = version.object.modified;
+        table.row([
+            stored.map(human::time).unwrap_or_default(),
+            stored.map(|stored| human::age(stored, context.now())).unwrap_or_default(),
+            name.clone(),
+            if version.deleted { String::new() } else { human::size(version.object.bytes) },
+            version.id.to_string(),
+            match (version.present, version.deleted) {
+                (true, false) => "present",
+                (_, true) => "DELETED",
+                (false, false) => "",
+            }
+            .to_owned(),
+        ]);
+    }
+    ui.table(&table)?;
+    if all > found.len() {
+        ui.detail(format!("{} older ones are not shown", all - found.len()));
+    }
+    Ok(())
 }
 
 /// Without blanks: `encrypted,verified:2026-11-23`.
@@ -289,7 +437,13 @@ pub(crate) mod tests {
 
     fn args(format: Format, limit: Option<usize>) -> Args {
         let limit = limit.and_then(NonZero::new);
-        Args { service: "prod".parse().unwrap(), limit, elsewhere: Elsewhere::default(), output: Output { format } }
+        Args {
+            service: "prod".parse().unwrap(),
+            limit,
+            versions: None,
+            elsewhere: Elsewhere::default(),
+            output: Output { format },
+        }
     }
 
     fn shelf() -> Shelf {

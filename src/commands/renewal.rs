@@ -4,7 +4,7 @@
 use crate::manifest::{Manifest, Server};
 use crate::service::name::ServiceName;
 use crate::service::options::CreateOptions;
-use crate::store::key::BackupKey;
+use crate::store::VersionId;
 
 /// Where an object lies, as stock tools ask for it.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +15,15 @@ pub struct Place<'a> {
     pub endpoint: Option<&'a str>,
     /// Its region, where it was set.
     pub region: Option<&'a str>,
+}
+
+/// Which object.
+#[derive(Debug, Clone, Copy)]
+pub struct Object<'a> {
+    /// Its name in that place.
+    pub name: &'a str,
+    /// Its version, where it isn't the present one.
+    pub version: Option<&'a VersionId>,
 }
 
 /// The line that makes a service like the one that a backup was taken of.
@@ -53,10 +62,11 @@ pub fn database_of(service: &ServiceName) -> String {
 }
 
 /// The line that fills the database of a service with stock tools: all of it, or nothing when something fails.
-pub fn by_hand(place: &Place, key: &BackupKey, service: &ServiceName, database: &str) -> String {
+pub fn by_hand(place: &Place, object: &Object, service: &ServiceName, database: &str) -> String {
+    let (name, encrypted) = (object.name, object.name.ends_with(".gpg"));
     let read = if let Some(folder) = place.destination.strip_prefix("file://") {
-        let file = quoted(&format!("{folder}/{key}"));
-        if key.encrypted() {
+        let file = quoted(&format!("{folder}/{name}"));
+        if encrypted {
             format!("gpg --decrypt {file} | tar -xzO backup/export")
         } else {
             format!("tar -xzOf {file} backup/export")
@@ -65,16 +75,35 @@ pub fn by_hand(place: &Place, key: &BackupKey, service: &ServiceName, database: 
         let flag = |name: &str, value: Option<&str>| {
             value.map(|value| format!(" {name} {}", quoted(value))).unwrap_or_default()
         };
-        let object = quoted(&format!("{}/{key}", place.destination));
+        let object_url = quoted(&format!("{}/{name}", place.destination));
         let (endpoint, region) = (flag("--endpoint-url", place.endpoint), flag("--region", place.region));
-        let decrypt = if key.encrypted() { " | gpg --decrypt" } else { "" };
-        format!("aws s3 cp{endpoint}{region} {object} -{decrypt} | tar -xzO backup/export")
+        let decrypt = if encrypted { " | gpg --decrypt" } else { "" };
+        match object.version {
+            None => format!("aws s3 cp{endpoint}{region} {object_url} -{decrypt} | tar -xzO backup/export"),
+            Some(version) => {
+                let (bucket, key) = bucket_and_key(place.destination, name);
+                // What it prints goes away: the object comes by a way of its own.
+                format!(
+                    "aws s3api get-object{endpoint}{region} --bucket {bucket} --key {} --version-id {} /dev/fd/3 3>&1 >/dev/null{decrypt} | tar -xzO backup/export",
+                    quoted(&key),
+                    quoted(version.as_str())
+                )
+            }
+        }
     };
     // Owners and grants name roles that a new server doesn't have; apps of dokku-postgres connect as postgres.
     format!(
         "{read} | docker exec -i dokku.postgres.{service} pg_restore -U postgres -d {} --clean --if-exists --no-owner --no-acl --single-transaction",
         quoted(database)
     )
+}
+
+fn bucket_and_key<'a>(destination: &'a str, name: &str) -> (&'a str, String) {
+    let rest = destination.strip_prefix("s3://").unwrap_or(destination);
+    match rest.split_once('/') {
+        None => (rest, name.to_owned()),
+        Some((bucket, prefix)) => (bucket, format!("{prefix}/{name}")),
+    }
 }
 
 /// For a shell: as it is where it is plain, else in single quotes.
@@ -126,8 +155,10 @@ mod tests {
 
     #[test]
     fn the_line_survives_names_and_says_where() {
-        let (plain, service): (BackupKey, ServiceName) = (PLAIN.parse().unwrap(), "new".parse().unwrap());
-        let encrypted = format!("{PLAIN}.gpg").parse().unwrap();
+        let service = "new".parse().unwrap();
+        let name = format!("{PLAIN}.gpg");
+        let plain = Object { name: PLAIN, version: None };
+        let encrypted = Object { name: &name, version: None };
         let line =
             |destination, key| by_hand(&Place { destination, endpoint: None, region: None }, key, &service, "a b");
         let into = "docker exec -i dokku.postgres.new pg_restore -U postgres -d 'a b' --clean --if-exists --no-owner --no-acl --single-transaction";
@@ -144,6 +175,14 @@ mod tests {
             by_hand(&place, &encrypted, &service, "a b"),
             format!(
                 "aws s3 cp --endpoint-url http://h:1 --region eu-west-2 s3://b/p/{PLAIN}.gpg - | gpg --decrypt | tar -xzO backup/export | {into}"
+            )
+        );
+        let version = "a1".parse().unwrap();
+        let old = Object { version: Some(&version), ..encrypted };
+        assert_eq!(
+            by_hand(&place, &old, &service, "a b"),
+            format!(
+                "aws s3api get-object --endpoint-url http://h:1 --region eu-west-2 --bucket b --key p/{PLAIN}.gpg --version-id a1 /dev/fd/3 3>&1 >/dev/null | gpg --decrypt | tar -xzO backup/export | {into}"
             )
         );
     }

@@ -158,6 +158,7 @@ fn restore(
     let target = &running.service.name;
     let began = Instant::now();
     let described = certificate::describe(&source);
+    let whose = source.named_for().unwrap_or(&args.service).clone();
     // Before anything is saved or loaded: a file that can't be read, a missing permission, a wrong key, something that is no backup.
     let fetched = source.open(context, secrets)?;
     let safe = args.stage_only || args.no_safety_backup;
@@ -166,7 +167,7 @@ fn restore(
     let wanted = match &args.database {
         Some(database) => Some(database.clone()),
         None if args.foreign => None,
-        None => fetched.database_name(context, &args.service)?,
+        None => fetched.database_name(context, &whose)?,
     };
     let staged = staged::load(context, running, Purpose::Staging, fetched, wanted.as_deref())?;
     let verified = staged.verify(context, args.accept_differences)?;

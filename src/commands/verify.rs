@@ -107,6 +107,8 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
 
     let began = Instant::now();
     let backup = source.describe();
+    let named = || source.named_for().map(|whose| source::database_of(context, whose));
+    let wanted = args.database.clone().or_else(named);
     let own = source.is_own();
     let described = certificate::describe(&source);
     let telling = Telling::begin(context, Work::Verify, name);
@@ -118,7 +120,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
             None
         };
         let server = isolated.as_ref().map_or(&running, Throwaway::server);
-        let staged = staged::load(context, server, Purpose::Drill, fetched, args.database.as_deref())?;
+        let staged = staged::load(context, server, Purpose::Drill, fetched, wanted.as_deref())?;
         context.ui.step("Comparing with what was saved");
         let verification = staged.compare()?;
         staged.remove()?;

@@ -6,6 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
 use crate::docker::run_plugin_command;
 use crate::error::Failure;
 use crate::service::Service;
@@ -81,6 +85,45 @@ impl Arrangement {
     /// Whether there is nothing at all.
     pub fn is_empty(&self) -> bool {
         self.scheduled.is_none() && self.keys.is_none() && self.encryption.is_none()
+    }
+}
+
+/// The name that dokku-postgres saves a service's backups under, where it was given another one than `postgres-<service>-<time>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectName {
+    /// What stands before the time and the ending; may have a folder in front.
+    pub base: String,
+    /// Whether a time stands behind it; without one each backup replaces the one before.
+    pub timestamp: bool,
+}
+
+impl ObjectName {
+    /// What is set: `backup-object-name` and `backup-timestamp`; `None` where both are as they always were.
+    ///
+    /// # Errors
+    /// When a file can't be read.
+    pub fn of(service: &ServiceName, lib_root: &Path) -> Result<Option<Self>, Failure> {
+        let properties = lib_root.join("config/postgres").join(service.as_str());
+        let read = |name: &str| -> Result<Option<String>, Failure> {
+            let value = text_file(&properties.join(name))?.map(|value| value.trim().to_owned());
+            Ok(value.filter(|value| !value.is_empty()))
+        };
+        let (name, timestamp) = (read("backup-object-name")?, read("backup-timestamp")?.as_deref() != Some("false"));
+        if name.is_none() && timestamp {
+            return Ok(None);
+        }
+        Ok(Some(Self { base: name.unwrap_or_else(|| format!("postgres-{service}")), timestamp }))
+    }
+
+    /// Whether an object's name is this one: the time in it, if it has one. `db-2` is not `db`.
+    pub fn reads(&self, name: &str) -> Option<Option<Timestamp>> {
+        let rest = name.strip_prefix(&self.base)?;
+        let rest = rest.strip_suffix(".tgz").or_else(|| rest.strip_suffix(".tgz.gpg"))?;
+        if !self.timestamp {
+            return rest.is_empty().then_some(None);
+        }
+        let time = DateTime::strptime("%Y-%m-%d-%H-%M-%S", rest.strip_prefix('-')?).ok()?;
+        Some(Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp()))
     }
 }
 
@@ -171,6 +214,34 @@ mod tests {
         );
         for bad in ["", "0 3 * * * dokku postgres:backup other b", "0 3 * dokku postgres:backup prod b"] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_of_its_own_are_told_from_those_of_others() {
+        let (host, service, _) = host();
+        let read = || ObjectName::of(&service.name, host.path()).unwrap();
+        assert_eq!(read(), None);
+        let properties = host.path().join("config/postgres/prod");
+        fs::create_dir_all(&properties).unwrap();
+        fs::write(properties.join("backup-timestamp"), "false\n").unwrap();
+        let fixed = read().unwrap();
+        assert_eq!(fixed, ObjectName { base: "postgres-prod".into(), timestamp: false });
+        assert_eq!(fixed.reads("postgres-prod.tgz"), Some(None));
+        assert_eq!(fixed.reads("postgres-prod.tgz.gpg"), Some(None));
+        for other in ["postgres-prod-2.tgz", "postgres-prod.tgz.manifest.json", "postgres-prod-2026-11-24-03-00-00.tgz"]
+        {
+            assert_eq!(fixed.reads(other), None, "{other}");
+        }
+        fs::remove_file(properties.join("backup-timestamp")).unwrap();
+        fs::write(properties.join("backup-object-name"), "db\n").unwrap();
+        let timed = read().unwrap();
+        assert_eq!(timed, ObjectName { base: "db".into(), timestamp: true });
+        let time = timed.reads("db-2026-11-24-03-00-00.tgz").unwrap().unwrap();
+        assert_eq!(time.to_string(), "2026-11-24T03:00:00Z");
+        for other in ["db.tgz", "db-2-2026-11-24-03-00-00.tgz", "db-2026-11-24-03-00.tgz", "db-2026-13-24-03-00-00.tgz"]
+        {
+            assert_eq!(timed.reads(other), None, "{other}");
         }
     }
 

@@ -36,12 +36,14 @@ use self::client::Client;
 use super::features::Features;
 use super::link::Link;
 use super::provider::Provider;
-use super::{ObjectInfo, Store, StoreError, Terms, Unfinished, Upload, UploadPlan, check_name};
+use super::{ObjectInfo, Store, StoreError, Terms, Unfinished, Upload, UploadPlan, Version, VersionId, check_name};
 use crate::secret::Secret;
 
 pub use self::keys::{Answer, Source, Why};
 pub use self::pace::Pace;
 
+/// What reading a version that isn't the present one needs.
+const OF_VERSION: &str = "s3:GetObjectVersion";
 /// A signed link is valid for seven days at most: S3's own limit.
 const LONGEST_LINK: Duration = Duration::from_hours(7 * 24);
 /// How long we wait, after Ctrl-C, for the answer that decides whether an object is there.
@@ -143,7 +145,7 @@ pub fn open_link(link: Link, pace: Option<Pace>) -> Result<(Box<dyn Read + Send>
         pace,
         ..S3Settings::default()
     };
-    let reader = download::S3Reader::open(&Arc::new(Client::new(settings)?), "link")?;
+    let reader = download::S3Reader::open(&Arc::new(Client::new(settings)?), "link", None)?;
     let total = reader.total();
     Ok((Box::new(reader), total))
 }
@@ -182,7 +184,81 @@ impl Store for S3Store {
 
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, StoreError> {
         check_name(name)?;
-        Ok(Box::new(download::S3Reader::open(&self.client, name)?))
+        Ok(Box::new(download::S3Reader::open(&self.client, name, None)?))
+    }
+
+    fn head_version(&self, name: &str, version: &VersionId) -> Result<ObjectInfo, StoreError> {
+        check_name(name)?;
+        let (bucket, key) = (self.client.bucket(), self.client.key(name));
+        let act = of_version("looking for", &self.client.url(name), version);
+        let reply = self.client.wait(self.client.call(&act, Patience::INTERACTIVE, None, |s3| {
+            s3.head_object().bucket(bucket).key(&key).version_id(version.as_str()).send()
+        }))??;
+        if !is_version(reply.version_id(), version) {
+            return Err(self.no_versions());
+        }
+        Ok(ObjectInfo {
+            name: name.to_owned(),
+            bytes: size(reply.content_length()),
+            modified: reply.last_modified().and_then(time),
+            class: reply.storage_class().and_then(|class| class_of(class.as_str())),
+        })
+    }
+
+    fn open_version(&self, name: &str, version: &VersionId) -> Result<Box<dyn Read + Send>, StoreError> {
+        check_name(name)?;
+        Ok(Box::new(download::S3Reader::open(&self.client, name, Some(version))?))
+    }
+
+    fn versions(&self, start: &str) -> Result<Vec<Version>, StoreError> {
+        let (bucket, prefix) = (self.client.bucket(), self.client.key(start));
+        let act = Act::new("listing the versions in", "s3:ListBucketVersions", format!("s3://{bucket}"));
+        let mut found = Vec::new();
+        let mut page: (Option<String>, Option<String>) = (None, None);
+        let mut pages = HashSet::new();
+        loop {
+            let reply = self.client.wait(self.client.call(&act, Patience::INTERACTIVE, None, |s3| {
+                s3.list_object_versions()
+                    .bucket(bucket)
+                    .prefix(&prefix)
+                    .delimiter("/")
+                    .encoding_type(EncodingType::Url)
+                    .set_key_marker(page.0.clone())
+                    .set_version_id_marker(page.1.clone())
+                    .send()
+            }))??;
+            let encoded = reply.encoding_type() == Some(&EncodingType::Url);
+            let version = |key: Option<&str>, id: Option<&str>, present: Option<bool>, modified: Option<&DateTime>| {
+                let name = self.listed_name(key?, encoded)?;
+                let object = ObjectInfo { name, bytes: 0, modified: modified.and_then(time), class: None };
+                let id = id.unwrap_or("null").parse().ok()?;
+                Some(Version { object, id, present: present.unwrap_or(false), deleted: false })
+            };
+            for listed in reply.versions() {
+                let Some(mut version) =
+                    version(listed.key(), listed.version_id(), listed.is_latest(), listed.last_modified())
+                else {
+                    continue;
+                };
+                version.object.bytes = size(listed.size());
+                version.object.class = listed.storage_class().and_then(|class| class_of(class.as_str()));
+                found.push(version);
+            }
+            for mark in reply.delete_markers() {
+                if let Some(version) = version(mark.key(), mark.version_id(), mark.is_latest(), mark.last_modified()) {
+                    found.push(Version { deleted: true, ..version });
+                }
+            }
+            if !reply.is_truncated().unwrap_or(false) {
+                return Ok(found);
+            }
+            // Encoded like the keys, but given back as it is.
+            let key = reply.next_key_marker().map(|key| if encoded { percent_decoded(key) } else { key.to_owned() });
+            page = (key, reply.next_version_id_marker().map(str::to_owned));
+            if page.0.is_none() || !pages.insert(page.clone()) {
+                return Err(act.failed(anyhow::anyhow!("the store says there is more, but not where it goes on")));
+            }
+        }
     }
 
     fn list(&self, start: &str) -> Result<Vec<ObjectInfo>, StoreError> {
@@ -204,13 +280,9 @@ impl Store for S3Store {
             let encoded = reply.encoding_type() == Some(&EncodingType::Url);
             for object in reply.contents() {
                 let Some(key) = object.key() else { continue };
-                let decoded = if encoded { percent_decoded(key) } else { key.to_owned() };
-                // Some stores say that they have encoded, and haven't: such a prefix is right as it stands.
-                let name = self.client.name_of(&decoded).or_else(|| self.client.name_of(key));
-                // Markers of folders, and whatever has no name of its own.
-                let Some(name) = name.filter(|name| !name.is_empty() && !name.contains('/')) else { continue };
+                let Some(name) = self.listed_name(key, encoded) else { continue };
                 found.push(ObjectInfo {
-                    name: name.to_owned(),
+                    name,
                     bytes: size(object.size()),
                     modified: object.last_modified().and_then(time),
                     class: object.storage_class().and_then(|class| class_of(class.as_str())),
@@ -345,6 +417,27 @@ impl Store for S3Store {
             clock_ahead: self.client.clock().ahead(),
         }
     }
+}
+
+impl S3Store {
+    /// An object's name by its key in a list.
+    fn listed_name(&self, key: &str, encoded: bool) -> Option<String> {
+        let decoded = if encoded { percent_decoded(key) } else { key.to_owned() };
+        // Some stores say that they have encoded, and haven't: such a prefix is right as it stands.
+        let name = self.client.name_of(&decoded).or_else(|| self.client.name_of(key));
+        // Markers of folders, and whatever has no name of its own.
+        name.filter(|name| !name.is_empty() && !name.contains('/')).map(str::to_owned)
+    }
+}
+
+/// A call for one version of an object.
+fn of_version(doing: &str, url: &str, version: &VersionId) -> Act {
+    Act::new(doing, OF_VERSION, format!("{url} (version {version})"))
+}
+
+/// Whether the store has answered with the version that was asked for: where there are none, some give what there is (seen: SeaweedFS).
+fn is_version(answered: Option<&str>, asked: &VersionId) -> bool {
+    answered.unwrap_or("null") == asked.as_str()
 }
 
 /// Sizes are signed on the wire.

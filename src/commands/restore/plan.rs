@@ -54,6 +54,14 @@ pub fn show(context: &Context, source: &Source, target: &RunningService) -> Resu
             facts.row(["Size", &human::size(bytes)]);
         }
     }
+    if let Source::Object(named) = source {
+        facts.row(["From", &named.store.describe()]);
+        if let Some(stored) = named.object.modified {
+            let age = human::age(stored, context.now());
+            facts.row(["Stored", &format!("{} ({age} ago)", human::time(stored))]);
+        }
+        facts.row(["Size", &human::size(named.object.bytes)]);
+    }
     let manifest = source.manifest();
     if let Some(manifest) = manifest {
         if manifest.is_brief() {

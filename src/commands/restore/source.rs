@@ -16,6 +16,8 @@ use crate::commands::arguments::{Chosen, Trust};
 use crate::commands::backups::{self, Place};
 use crate::commands::context::Context;
 use crate::commands::encryption::unlock::explain;
+use crate::commands::objects::{Asked, Named};
+use crate::commands::renewal;
 use crate::error::Failure;
 use crate::interrupt::Awaited;
 use crate::manifest::{Manifest, Object, unhex};
@@ -48,6 +50,8 @@ pub enum Source {
         /// Who vouches for it.
         standing: Standing,
     },
+    /// An object with a name of its own, or an earlier version: that it is the service's, only its dump can say.
+    Object(Box<Named>),
     /// A file on this host.
     File(PathBuf),
     /// An object that a presigned link opens.
@@ -97,10 +101,12 @@ pub fn choose(context: &Context, service: &ServiceName, host: &ServiceName, chos
         }
         return Ok(Source::File(path.to_owned()));
     }
-    if chosen.elsewhere.from.is_some() && backup.is_some_and(|text| text == "-" || Link::is_meant(text)) {
-        return Err(
-            Failure::usage("A backup that comes by itself, as a link or on standard input, has no --from").into()
-        );
+    let has_place = chosen.elsewhere.from.is_some() || chosen.at.version_id.is_some();
+    if has_place && backup.is_some_and(|text| text == "-" || Link::is_meant(text)) {
+        return Err(Failure::usage(
+            "A backup that comes by itself, as a link or on standard input, has no --from and no --version-id",
+        )
+        .into());
     }
     if backup == Some("-") {
         if io::stdin().is_terminal() {
@@ -116,9 +122,17 @@ pub fn choose(context: &Context, service: &ServiceName, host: &ServiceName, chos
         })?;
         return Ok(Source::Link(link));
     }
-    let selector = Selector::new(backup, chosen.before)?;
     let elsewhere = &chosen.elsewhere;
     let keys_of = if elsewhere.from.is_some() { host } else { service };
+    let asked = Asked { text: backup, version: chosen.at.version_id.as_ref() };
+    let named = Named::find(context, service, keys_of, elsewhere, asked)
+        .map_err(|error| backups::explain(error, context, keys_of, elsewhere))?;
+    if let Some(named) = named {
+        // Nothing beside it vouches for it: it counts as what was saved when the store took it.
+        judge(context, &named.describe(), (&named.key(context.now()), None, false), chosen.trust)?;
+        return Ok(Source::Object(Box::new(named)));
+    }
+    let selector = Selector::new(backup, chosen.before)?;
     let store = backups::open(context, keys_of, elsewhere)?;
     let place = Place::of(store.as_ref(), service, elsewhere, Some(&selector));
     let mut backup = place
@@ -129,29 +143,35 @@ pub fn choose(context: &Context, service: &ServiceName, host: &ServiceName, chos
         // The archive carries its own manifest; what is lost is the plan and the object's checksum.
         context.ui.warn(format!("The description of {} can't be used: {error:#}", backup.key));
     }
-    let standing = judge(context, &backup, chosen.trust)?;
+    let known = (&backup.key, backup.manifest.as_ref(), backup.is_remembered());
+    let standing = judge(context, &backup.key.to_string(), known, chosen.trust)?;
     let elsewhere = place.elsewhere;
     Ok(Source::Stored { store, backup: Box::new(backup), elsewhere, standing })
 }
 
 /// Refuses what has to be signed and is not, before anything of it is read.
-fn judge(context: &Context, backup: &Backup, trust: Trust) -> Result<Standing> {
+fn judge(
+    context: &Context,
+    shown: &str,
+    (key, manifest, is_remembered): (&BackupKey, Option<&Manifest>, bool),
+    trust: Trust,
+) -> Result<Standing> {
     let standing = Keys::read(&context.environment.data_folder())
-        .map(|keys| keys.judge(&backup.key, backup.manifest.as_ref(), backup.is_remembered()))
+        .map(|keys| keys.judge(key, manifest, is_remembered))
         .or_else(|error| if trust.allow_unsigned { Ok(Standing::Refused(format!("{error:#}"))) } else { Err(error) })?;
     match &standing {
         Standing::Signed(_) | Standing::Unsigned => {}
         Standing::Unknown(key) => {
-            context.ui.warn(format!("{} is signed with the key {key}, which this host doesn't know", backup.key));
+            context.ui.warn(format!("{shown} is signed with the key {key}, which this host doesn't know"));
             context.ui.warn(
                 "Whether it is what was saved can't be told; take the key over with pgbackup:signing-key --import",
             );
         }
         Standing::Refused(why) if trust.allow_unsigned => {
-            context.ui.warn(format!("{} is not proven to be what was saved: {why}", backup.key));
+            context.ui.warn(format!("{shown} is not proven to be what was saved: {why}"));
         }
         Standing::Refused(why) => {
-            return Err(Failure::failed(format!("{} is refused: {why}", backup.key))
+            return Err(Failure::failed(format!("{shown} is refused: {why}"))
                 .hint("Since this host signs the backups of this service each of them has to be signed: somebody else may have put this one there")
                 .hint("If another host of yours has made it, let this one know its key: pgbackup:signing-key --import")
                 .hint("If you know that it is right (dokku postgres:backup has made it), add --allow-unsigned")
@@ -166,6 +186,7 @@ impl Source {
     pub fn describe(&self) -> String {
         match self {
             Self::Stored { backup, .. } => backup.key.to_string(),
+            Self::Object(named) => named.describe(),
             Self::File(path) => path.display().to_string(),
             Self::Link(link) => link.to_string(),
             Self::Stdin => "standard input".to_owned(),
@@ -186,7 +207,15 @@ impl Source {
     pub fn manifest(&self) -> Option<&Manifest> {
         match self {
             Self::Stored { backup, .. } => backup.manifest.as_ref(),
-            Self::File(_) | Self::Link(_) | Self::Stdin => None,
+            Self::Object(_) | Self::File(_) | Self::Link(_) | Self::Stdin => None,
+        }
+    }
+
+    /// Whose backup it is to be, where only what is in it can say whether it is.
+    pub fn named_for(&self) -> Option<&ServiceName> {
+        match self {
+            Self::Object(named) => Some(&named.service),
+            _ => None,
         }
     }
 
@@ -198,6 +227,7 @@ impl Source {
         let name = self.describe();
         let encrypted = match &self {
             Self::Stored { backup, .. } => Some(backup.key.encrypted()),
+            Self::Object(named) => Some(named.encrypted()),
             Self::File(_) | Self::Link(_) | Self::Stdin => None,
         };
         let Fetched { reader, manifest, stored, .. } = self.begin(context)?;
@@ -236,6 +266,16 @@ impl Source {
                     None => Box::new(metered),
                 };
                 Fetched { reader, encrypted: None, manifest: backup.manifest, name, stored: true }
+            }
+            Self::Object(named) => {
+                let reader = named.open()?;
+                Fetched {
+                    reader: Box::new(Metered::new(reader, context, label, Some(named.object.bytes))),
+                    encrypted: None,
+                    manifest: None,
+                    name,
+                    stored: false,
+                }
             }
             Self::File(path) => {
                 let file = File::open(&path).with_context(|| format!("{} can't be read", path.display()))?;
@@ -282,7 +322,7 @@ impl Fetched {
         if self.stored {
             return Ok(None);
         }
-        Ok(Some(Service::find(&context.environment.lib_root, service)?.database))
+        Ok(Some(database_of(context, service)))
     }
 }
 
@@ -310,6 +350,12 @@ fn begin_of(mut reader: Box<dyn Read + Send>) -> Result<(Vec<u8>, Box<dyn Read +
         .map_err(|error| Transfer::new("its beginning can't be read", error))?;
     let whole = io::Cursor::new(beginning.clone()).chain(reader);
     Ok((beginning, Box::new(whole)))
+}
+
+/// What the database of a service is called; of one that this host doesn't have, what dokku-postgres would call it.
+pub fn database_of(context: &Context, service: &ServiceName) -> String {
+    Service::find(&context.environment.lib_root, service)
+        .map_or_else(|_| renewal::database_of(service), |service| service.database)
 }
 
 /// What the database of a service may be called: as this host knows it, else as dokku-postgres would call it.

@@ -236,7 +236,10 @@ fn refuse_foreign(toc: &Toc, wanted: Option<&str>) -> Result<()> {
             "The dump is one of a database called {:?}, not of {wanted:?}: is it another service's?",
             toc.database()
         ))
-        .hint("If it is the right one add --foreign")
+        .hint(format!(
+            "If it is the right one name it: --database {}",
+            crate::commands::renewal::quoted(&toc.database())
+        ))
         .into()),
         _ => Ok(()),
     }

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use super::call::{Act, Patience, jittered, moving};
 use super::client::Client;
 use super::errors::Trouble;
-use crate::store::StoreError;
+use crate::store::{StoreError, VersionId};
 
 /// Chunks are what one read from the socket gave, some 8 to 400 KB: a few megabytes read ahead.
 const READ_AHEAD: usize = 16;
@@ -39,11 +39,16 @@ pub struct S3Reader {
 
 impl S3Reader {
     /// Waits for the store's first answer: an object that isn't there is told here.
-    pub fn open(client: &Arc<Client>, name: &str) -> Result<Self, StoreError> {
+    pub fn open(client: &Arc<Client>, name: &str, version: Option<&VersionId>) -> Result<Self, StoreError> {
+        let act = match version {
+            None => Act::new("reading", "s3:GetObject", client.url(name)),
+            Some(version) => super::of_version("reading", &client.url(name), version),
+        };
         let mut source = Source {
             client: Arc::clone(client),
             key: client.key(name),
-            act: Act::new("reading", "s3:GetObject", client.url(name)),
+            version: version.cloned(),
+            act,
             etag: None,
             total: None,
             offset: 0,
@@ -92,6 +97,7 @@ impl Drop for S3Reader {
 struct Source {
     client: Arc<Client>,
     key: String,
+    version: Option<VersionId>,
     act: Act,
     /// Of the version that we began with.
     etag: Option<String>,
@@ -111,12 +117,18 @@ impl Source {
                 s3.get_object()
                     .bucket(self.client.bucket())
                     .key(&self.key)
+                    .set_version_id(self.version.as_ref().map(|version| version.as_str().to_owned()))
                     .set_range(again.then(|| format!("bytes={}-", self.offset)))
                     .set_if_match(self.etag.clone().filter(|_| again))
                     .set_checksum_mode(with_crc.then_some(ChecksumMode::Enabled))
                     .send()
             })
             .await?;
+        if let Some(version) = &self.version
+            && !super::is_version(reply.version_id(), version)
+        {
+            return Err(self.act.failed(anyhow!("the store answers with another version")));
+        }
         if !again {
             self.etag = reply.e_tag().map(str::to_owned);
             self.total = reply.content_length().and_then(|length| u64::try_from(length).ok());

@@ -272,7 +272,9 @@ impl Trouble {
                     &thaw(&act.resource, settings),
                 ),
                 ("NoSuchUpload", _) => StoreError::NotFound { what: format!("The upload of {}", act.resource) },
-                ("NoSuchKey" | "NotFound", _) | ("", 404) => StoreError::NotFound { what: act.resource.clone() },
+                ("NoSuchKey" | "NotFound" | "NoSuchVersion", _) | ("", 404) => {
+                    StoreError::NotFound { what: act.resource.clone() }
+                }
                 ("AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "Forbidden", _) | (_, 403) => {
                     StoreError::Denied {
                         permission: self.named_permission().unwrap_or_else(|| act.permission.to_owned()),
@@ -334,6 +336,14 @@ impl Trouble {
     fn of_the_dialect(&self, act: &Act, settings: &S3Settings, store: &str) -> Option<StoreError> {
         let dialect = Dialect::of(settings);
         match self.kind {
+            // The id of a version that is none, or that of the mark of a deletion.
+            Kind::Answered
+                if act.permission == super::OF_VERSION
+                    && matches!(self.status, 400 | 405)
+                    && matches!(self.code.as_str(), "" | "BadRequest" | "InvalidArgument" | "MethodNotAllowed") =>
+            {
+                Some(StoreError::NotFound { what: act.resource.clone() })
+            }
             Kind::Answered if self.tells_of_a_lock(act) => {
                 Some(StoreError::Retained { what: act.resource.clone(), until: None })
             }
