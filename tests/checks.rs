@@ -70,6 +70,8 @@ fn checks_are_recorded_compared_and_shown() {
     assert!(!sidecar.contains("newest-order") && !sidecar.contains("SELECT"), "{sidecar}");
     service.pgbackup("verify", &[&sealed]).succeeds().says("newest-order");
     service.pgbackup("restore", &["latest", "--force", "--no-safety-backup"]).succeeds().says("passed");
+    let certificate = service.pgbackup("certificate", &[]).succeeds();
+    certificate.says("Certificate: Restore of").says("PASSED").says("6 passed").says(&sealed);
 }
 
 #[test]

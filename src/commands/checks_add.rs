@@ -82,7 +82,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     };
     let check = Check { sql, wants, timeout: args.timeout, superuser: args.superuser };
     let asked = BTreeMap::from([(args.name.clone(), check.clone())]);
-    let answered = database::checks::ask_all(&running, &service.database, None, &asked)?;
+    let answered = database::checks::ask_all(&running, &service.database, &asked)?;
     let Some(recorded) = answered.get(&args.name) else {
         return Err(Failure::failed("The check was not asked").into());
     };

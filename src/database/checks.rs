@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, anyhow};
 use postgres::Client;
 
+use crate::database::snapshot::Snapshot;
 use crate::database::{literal, question, session, words};
 use crate::interrupt;
 use crate::manifest::checks::{Answer, Check, Name, Recorded};
@@ -23,14 +24,38 @@ const MOST_BYTES: usize = 16 << 10;
 /// A lock is waited for this long at most: a migration may be queueing behind the dump, and we would queue behind it.
 const LOCK_TIMEOUT: &str = "10s";
 
-/// Asks all of them, in a snapshot that another session has exported or as the database is now.
+/// Asks all of them in a snapshot, in the very session that holds its locks: another one would queue behind a migration that waits for the
+/// first, and a check would fail for no fault of the rows. What a check does ends with its savepoint.
+///
+/// # Errors
+/// When the session is gone, or we were asked to stop. What a check fails with is its answer.
+pub fn ask_in_snapshot(snapshot: &mut Snapshot, checks: &BTreeMap<Name, Check>) -> Result<BTreeMap<Name, Recorded>> {
+    let mut answered = BTreeMap::new();
+    for (name, check) in checks {
+        let mut given = None;
+        snapshot.within_savepoint("", |client| {
+            given = Some(ask(client, true, check));
+            Ok(())
+        })?;
+        interrupt::check()?;
+        let answer = given.unwrap_or_else(|| Err(anyhow!("it was not asked")));
+        answered.insert(name.clone(), recorded(check, answer));
+    }
+    Ok(answered)
+}
+
+fn recorded(check: &Check, answer: Result<Answer>) -> Recorded {
+    let answer = answer.unwrap_or_else(|error| Answer::Error { error: error_text(&error, check) });
+    Recorded { check: check.clone(), answer }
+}
+
+/// Asks all of them as the database is now.
 ///
 /// # Errors
 /// When there is no session to be had, or we were asked to stop. What a check fails with is its answer.
 pub fn ask_all(
     service: &RunningService,
     database: &str,
-    snapshot: Option<&str>,
     checks: &BTreeMap<Name, Check>,
 ) -> Result<BTreeMap<Name, Recorded>> {
     let mut answered = BTreeMap::new();
@@ -40,38 +65,37 @@ pub fn ask_all(
             Some(client) => client,
             none => none.insert(session::connect(service, database)?),
         };
-        let answer = ask(client, snapshot, check);
+        let answer = ask(client, false, check);
         interrupt::check()?;
         let lost = client.is_closed() || client.batch_execute("ROLLBACK").is_err();
         if lost {
             session = None;
         }
-        let answer = answer.unwrap_or_else(|error| Answer::Error { error: error_text(&error, check) });
-        answered.insert(name.clone(), Recorded { check: check.clone(), answer });
+        answered.insert(name.clone(), recorded(check, answer));
     }
     Ok(answered)
 }
 
-fn ask(client: &mut Client, snapshot: Option<&str>, check: &Check) -> Result<Answer> {
+/// Asks one; where a read-only transaction is `begun` already, within it.
+fn ask(client: &mut Client, begun: bool, check: &Check) -> Result<Answer> {
     let sql = check.sql.as_str();
     if !question::is_plain_query(sql) {
         return Err(anyhow!("a check is a query: SELECT, TABLE, VALUES or WITH"));
     }
     let version = session::version_number(client)?;
     let path = search_path(client)?;
-    let join = snapshot
-        .map(|snapshot| format!("SET TRANSACTION SNAPSHOT {};", literal(snapshot).trim_start()))
-        .unwrap_or_default();
     let role = if !check.superuser && version >= READERS_SINCE { "SET LOCAL ROLE pg_read_all_data;" } else { "" };
-    question::begin(
-        client,
-        &format!(
-            "{join} SELECT pg_catalog.set_config('search_path', {}, true); SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; \
-             SET LOCAL statement_timeout = '{}s'; {role}",
-            literal(&path).trim_start(),
-            check.timeout
-        ),
-    )?;
+    let settings = format!(
+        "SELECT pg_catalog.set_config('search_path', {}, true); SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; \
+         SET LOCAL statement_timeout = '{}s'; {role}",
+        literal(&path).trim_start(),
+        check.timeout
+    );
+    if begun {
+        client.batch_execute(&settings)?;
+    } else {
+        question::begin(client, &settings)?;
+    }
     let statement = question::prepare(client, sql)?;
     if statement.columns().is_empty() {
         return Err(anyhow!("the query gives no columns"));

@@ -139,6 +139,18 @@ fn start(docker: &Docker, service: &RunningService, snapshot: &Snapshot, encodin
     docker.exec(&service.service.container, &arguments, &environment, Input::Held)
 }
 
+/// Partitions whose rows are loaded through the root of their tree, each with that root. pg_dump asks for that where a row may come to lie in
+/// another partition than before: with hash partitions by an enum type, whose values have other oids in each database.
+pub fn loaded_through_root(toc: &Toc) -> BTreeMap<String, String> {
+    toc.tables()
+        .filter_map(|entry| {
+            let (root, _) = entry.copy_target()?;
+            let (root, name) = (String::from_utf8_lossy(root).into_owned(), entry.qualified_name());
+            (root != name).then_some((name, root))
+        })
+        .collect()
+}
+
 /// The statements that read the rows of each table as the dump holds them (its columns, in its order), by table.
 pub fn copy_statements(toc: &Toc) -> BTreeMap<String, String> {
     toc.tables()

@@ -201,3 +201,15 @@ WHERE (d.objoid >= 16384 OR (d.objoid = 2200 AND d.classoid = 'pg_catalog.pg_nam
   AND NOT EXISTS (SELECT FROM member m WHERE m.classid = d.classoid AND m.objid = d.objoid)
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_index x WHERE d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND x.indexrelid = d.objoid AND NOT x.indisvalid)
   AND (%PUBLIC% OR i.type <> 'schema' OR i.identity <> 'public');
+
+-- Large objects by number: there may be millions of them, so that what is told is who owns how many, with a sum over their oids.
+SELECT 'large objects of ' || pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(m.lomowner)), 'large objects',
+    pg_catalog.count(*) || ', sum ' || pg_catalog.sum(pg_catalog.hashtextextended(m.oid::pg_catalog.text, 0))
+FROM pg_catalog.pg_largeobject_metadata m GROUP BY m.lomowner
+UNION ALL SELECT 'grant ' || e.privilege_type || ' on large objects to ' || CASE e.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(e.grantee)) END,
+    'large objects', pg_catalog.count(*) || ', sum ' || pg_catalog.sum(pg_catalog.hashtextextended(m.oid::pg_catalog.text || ' ' || e.is_grantable, 0))
+FROM pg_catalog.pg_largeobject_metadata m, LATERAL pg_catalog.aclexplode(m.lomacl) e
+WHERE e.grantee <> m.lomowner GROUP BY e.grantee, e.privilege_type
+UNION ALL SELECT 'comments on large objects', 'large objects',
+    pg_catalog.count(*) || ', sum ' || pg_catalog.sum(pg_catalog.hashtextextended(d.objoid::pg_catalog.text || ' ' || d.description, 0))
+FROM pg_catalog.pg_description d WHERE d.classoid = 'pg_catalog.pg_largeobject'::pg_catalog.regclass HAVING pg_catalog.count(*) > 0;

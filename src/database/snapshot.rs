@@ -114,6 +114,23 @@ impl Snapshot {
         &mut self.client
     }
 
+    /// Asks something that may fail without an end to the transaction: all of it, its settings included, is taken back.
+    ///
+    /// # Errors
+    /// What `ask` fails with; or when the session is gone.
+    pub fn within_savepoint<T>(&mut self, settings: &str, ask: impl FnOnce(&mut Client) -> Result<T>) -> Result<T> {
+        let client = &mut self.client;
+        client
+            .batch_execute(&format!("SAVEPOINT pgbackup_asking; {settings}"))
+            .map_err(|error| anyhow!("{}", words(&error)))?;
+        let answer = ask(client);
+        client
+            .batch_execute("ROLLBACK TO SAVEPOINT pgbackup_asking; RELEASE SAVEPOINT pgbackup_asking")
+            .map_err(|error| anyhow!("{}", words(&error)))
+            .context("The session that held the snapshot was ended before the dump was complete")?;
+        answer
+    }
+
     /// Makes sure that the snapshot was held to the end: a session that died has let tables change under the dump.
     ///
     /// # Errors

@@ -130,14 +130,14 @@ fn fill(
     print.sequences = dumped.sequences;
     print.tables = dumped.rows;
     print.contents = dumped.contents;
-    print.schema = schema.and_then(|schema| unchanged(context, service, &snapshot, schema));
+    print.schema = schema.and_then(|schema| unchanged(context, &mut snapshot, schema));
     for table in snapshot.tables().clone().into_values().map(|table| table.name) {
         if let std::collections::btree_map::Entry::Vacant(uncounted) = print.tables.entry(table) {
             let rows = fingerprint::count(snapshot.client(), uncounted.key())?;
             uncounted.insert(rows);
         }
     }
-    print.checks = ask_checks(context, service, &snapshot)?;
+    print.checks = ask_checks(context, service, &mut snapshot)?;
     if print.large_objects != dumped.large_objects {
         bail!("The dump holds {} large objects, but the snapshot has {}", dumped.large_objects, print.large_objects);
     }
@@ -273,13 +273,17 @@ fn spooled(history: &History, name: &ServiceName, size: u64) -> u64 {
 }
 
 /// Asks the user's checks in the dump's snapshot. One that fails is recorded as it is: the backup holds what there is.
-fn ask_checks(context: &Context, service: &RunningService, snapshot: &Snapshot) -> Result<BTreeMap<Name, Recorded>> {
+fn ask_checks(
+    context: &Context,
+    service: &RunningService,
+    snapshot: &mut Snapshot,
+) -> Result<BTreeMap<Name, Recorded>> {
     let checks = checks::of(context, &service.service.name)?;
     if checks.is_empty() {
         return Ok(BTreeMap::new());
     }
     context.ui.debug(format!("Asking {}", count(checks.len() as u64, "check")));
-    database::checks::ask_all(service, &service.service.database, Some(snapshot.id()), &checks)
+    database::checks::ask_in_snapshot(snapshot, &checks)
 }
 
 fn failing(print: &Fingerprint) -> u64 {
@@ -299,7 +303,7 @@ fn dump_in_snapshot(
         let version_number = session::version_number(snapshot.client())?;
         let database = description::describe(snapshot.client(), version_number)?;
         let schema = if fingerprints >= Fingerprints::Schema {
-            read_schema(context, service, &snapshot, manifest::schema::LARGEST)
+            read_schema(context, &mut snapshot, manifest::schema::LARGEST)
         } else {
             None
         };
@@ -320,8 +324,8 @@ fn dump_in_snapshot(
 
 /// The objects of the schema. While some are being dropped the catalog may not be readable: then they are not in the manifest, whose
 /// numbers of objects are compared instead.
-fn read_schema(context: &Context, service: &RunningService, snapshot: &Snapshot, largest: usize) -> Option<Schema> {
-    schema::read_in_snapshot(service, snapshot.id(), largest)
+fn read_schema(context: &Context, snapshot: &mut Snapshot, largest: usize) -> Option<Schema> {
+    schema::read_in_snapshot(snapshot, largest)
         .inspect_err(|error| {
             let what =
                 "The objects of the schema can't be read one by one, so that a restore compares their numbers only";
@@ -331,8 +335,8 @@ fn read_schema(context: &Context, service: &RunningService, snapshot: &Snapshot,
 }
 
 /// What of the schema was the same before and behind the dump: what lies in between is in it.
-fn unchanged(context: &Context, service: &RunningService, snapshot: &Snapshot, mut before: Schema) -> Option<Schema> {
-    let behind = read_schema(context, service, snapshot, before.form())?;
+fn unchanged(context: &Context, snapshot: &mut Snapshot, mut before: Schema) -> Option<Schema> {
+    let behind = read_schema(context, snapshot, before.form())?;
     before.retain_common(&behind);
     Some(before)
 }

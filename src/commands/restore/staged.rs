@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use jiff::Timestamp;
 
 use crate::archive::unpack::unpack_sized;
 use crate::commands::context::Context;
@@ -32,6 +33,8 @@ pub struct Staged<'a> {
     depth: Depth,
     /// How the dump's tables are read, for a comparison of their rows.
     statements: BTreeMap<String, String>,
+    /// Partitions whose rows may lie in another one of the same tree than before, each with its root.
+    through_root: BTreeMap<String, String>,
     /// Settings of the database that this server refused.
     refused: Vec<String>,
     description: DatabaseDescription,
@@ -88,15 +91,7 @@ pub fn load<'a>(
     let brief = beside.as_ref().is_some_and(Manifest::is_brief);
     let model = if brief { DatabaseDescription { owner: live.owner.clone(), ..model } } else { model };
     let now = context.now();
-    let marker = Marker {
-        purpose,
-        service: service.service.name.clone(),
-        key: name.clone(),
-        since: now,
-        until: None,
-        kept: false,
-        comment: None,
-    };
+    let marker = marker(service, purpose, &name, now);
     if purpose == Purpose::Staging {
         recovery::journal(context, service)?.write(&State::new(service.service.name.clone(), &name))?;
     }
@@ -174,15 +169,53 @@ pub fn load<'a>(
     marker.comment.clone_from(&description.comment);
     let refused = complete(context, service, database.name(), &marker, &description)?;
 
-    let here = version_number / 10_000;
-    let (expected, depth) = match manifest {
-        Some(manifest) if manifest.server.version_number / 10_000 == here => (manifest.fingerprint, Depth::Full),
-        Some(manifest) => (manifest.fingerprint, Depth::AcrossMajors),
-        None => (rows_of_dump(context, rows_of_text.unwrap_or_else(|| contents.tables(&toc))), Depth::Rows),
-    };
+    let rows = rows_of_text.unwrap_or_else(|| contents.tables(&toc));
+    let (expected, depth) = expectation(context, manifest, version_number, rows);
     let statements = dump::copy_statements(&toc);
+    let through_root = dump::loaded_through_root(&toc);
     let missing = post_data.missing;
-    Ok(Staged { service, database, roles, marker, expected, depth, statements, refused, description, missing })
+    Ok(Staged {
+        service,
+        database,
+        roles,
+        marker,
+        expected,
+        depth,
+        statements,
+        through_root,
+        refused,
+        description,
+        missing,
+    })
+}
+
+/// What is written on a database that is being loaded.
+fn marker(service: &RunningService, purpose: Purpose, name: &str, now: Timestamp) -> Marker {
+    Marker {
+        purpose,
+        service: service.service.name.clone(),
+        key: name.to_owned(),
+        since: now,
+        until: None,
+        kept: false,
+        comment: None,
+    }
+}
+
+/// What the loaded database is compared with, and how far: the manifest, else the rows of the dump itself.
+fn expectation(
+    context: &Context,
+    manifest: Option<Manifest>,
+    version_number: i32,
+    rows: BTreeMap<String, Option<u64>>,
+) -> (Fingerprint, Depth) {
+    match manifest {
+        Some(manifest) if manifest.server.version_number / 10_000 == version_number / 10_000 => {
+            (manifest.fingerprint, Depth::Full)
+        }
+        Some(manifest) => (manifest.fingerprint, Depth::AcrossMajors),
+        None => (rows_of_dump(context, rows), Depth::Rows),
+    }
 }
 
 /// What the live database is like, or, where there is none, the one beside it.
@@ -292,12 +325,15 @@ impl<'a> Staged<'a> {
         let (mut found, of_extensions) =
             fingerprint::read(self.service, self.database.name(), &self.expected, &self.statements, encoding)?;
         let asked = self.expected.checks.iter().map(|(name, check)| (name.clone(), check.check.clone())).collect();
-        found.checks = checks::ask_all(self.service, self.database.name(), None, &asked)?;
+        found.checks = checks::ask_all(self.service, self.database.name(), &asked)?;
         let mut expected = self.expected.clone();
         if self.depth == Depth::Rows || !verification::other_versions(&expected, &found).is_empty() {
             // Extensions fill their tables themselves, each version in its way, and the dump holds only what was added to them.
             found.tables.retain(|name, _| !of_extensions.contains(name));
             expected.tables.retain(|name, _| !of_extensions.contains(name));
+        }
+        for side in [&mut expected, &mut found] {
+            verification::count_at_root(side, &self.through_root);
         }
         let mut verification = verification::compare(&expected, &found, self.depth);
         if self.depth == Depth::Full {
