@@ -35,7 +35,15 @@ fn c5_d1_a_damaged_object_is_never_swapped_in() {
     let end = object.len();
     for cut in [0, 700, end / 2, end - 1] {
         replace(&service, folder.path(), &key, &object[..cut]);
-        restored_from(&service, &[&key]).exits(1).says("The live database was not touched");
+        // Known from the list: neither a question nor a backup of the present state comes first.
+        let there = service.bucket().names();
+        let refused = service.pgbackup("restore", &[&key, "--force"]).exits(1);
+        let refused = refused.says(&format!("it is {cut} bytes long and was saved with {end}"));
+        let list = format!("dokku pgbackup:list {}", service.name);
+        assert!(!refused.says("The live database was not touched").says(&list).out().contains("Plan for"));
+        service.pgbackup("verify", &[&key]).exits(1).says("cut off, changed or replaced").says(&list);
+        service.pgbackup("check", &[&key]).exits(3).says("cut off, changed or replaced");
+        assert_eq!(service.bucket().names(), there);
         untouched();
     }
     for flip in [3, 300, end / 2, end - 2] {
@@ -122,9 +130,16 @@ fn d3_d5_only_a_dump_in_its_place_is_restored_from_a_file() {
 fn b13_a_dump_of_a_newer_major_is_refused_before_anything_changes() {
     let (older, newer) = (Host::get().service("prod", Postgres::V15), Host::get().service("next", Postgres::V18));
     newer.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
-    newer.backup();
-    let run = newer.pgbackup("restore", &["latest", "--to", &older.name, "--force", "--no-safety-backup"]);
+    let key = newer.backup();
+    // Its manifest says so: no question is asked, and no backup of the present state is left by each try.
+    newer.pgbackup("restore", &["latest", "--to", &older.name]).exits(1).says("runs PostgreSQL 15");
+    let run = newer.pgbackup("restore", &["latest", "--to", &older.name, "--force"]);
     run.exits(1).says("runs PostgreSQL 15").says("--image-version 18");
+    // Of a file its dump says it.
+    let object = newer.bucket().get(&key);
+    let run = older.call("restore", &["-", "--force", "--foreign", "--no-safety-backup"]).input(object).run();
+    run.exits(1).says("runs PostgreSQL 15").says("--image-version 18");
+    assert_eq!(older.bucket().names(), [""; 0]);
     assert_eq!(older.databases().len(), 1);
 }
 

@@ -279,10 +279,6 @@ fn versions_extensions_and_roles_of_the_other_server() {
            Holds  22 tables, 1351 rows
            Into  database old of old, <size> now
            Disk  about <size> needed, <size> free
-           Table  Now  Then
-           public.newer  no table  ->  1
-           The number of rows stays in 21 tables
-    -----> Loading postgres-new-<second>.tgz beside the live database
      !  The backup was made with PostgreSQL 18.6, but old runs PostgreSQL 15
      !  Restore it into a newer service, made with: dokku postgres:create <name> --image-version 18
      !  The live database was not touched

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use crate::catalog::moment::Moment;
 use crate::catalog::selector::Selector;
+use crate::commands::renewal;
 use crate::error::Failure;
 use crate::service::name::ServiceName;
 use crate::store::VersionId;
@@ -99,6 +100,19 @@ pub struct Elsewhere {
     /// With --from: what the service was called there, where it has another name
     #[arg(long = "service", value_name = "SERVICE", requires = "from")]
     pub source: Option<ServiceName>,
+}
+
+impl Elsewhere {
+    /// The command that lists the backups there.
+    pub fn list(&self, service: &ServiceName) -> String {
+        let from = self
+            .from
+            .as_ref()
+            .map(|from| format!(" --from {}", renewal::quoted(&from.to_string())))
+            .unwrap_or_default();
+        let source = self.source.as_ref().map(|source| format!(" --service {source}")).unwrap_or_default();
+        format!("dokku pgbackup:list {service}{from}{source}")
+    }
 }
 
 /// Which backup is read: from the service's store or another one, a file, a link, standard input.

@@ -17,7 +17,7 @@ use crate::archive::unpack::{ArchiveError, Unpacked, unpack};
 use crate::commands::arguments::{Chosen, Output};
 use crate::commands::context::Context;
 use crate::commands::encryption::unlock::Unlock;
-use crate::commands::restore::source::{self, Fetched, NotABackup};
+use crate::commands::restore::source::{self, Fetched, NotABackup, WrongLength};
 use crate::custom_format::{FormatError, Kind as DumpKind, Tally, Toc};
 use crate::error::{Failure, Kind};
 use crate::history::{Depth, Entry, Event, History, VerificationRecord};
@@ -193,6 +193,7 @@ pub fn damage(error: &anyhow::Error) -> Option<String> {
             })
             .or_else(|| cause.downcast_ref::<PlainError>().map(ToString::to_string))
             .or_else(|| cause.downcast_ref::<Unproven>().map(ToString::to_string))
+            .or_else(|| cause.downcast_ref::<WrongLength>().map(WrongLength::what))
             .or_else(|| cause.downcast_ref::<NotABackup>().map(|damage| damage.what.to_owned()))
             .or_else(|| cause.downcast_ref::<BadManifest>().map(|bad| format!("its manifest can't be used: {}", bad.0)))
     })

@@ -37,6 +37,9 @@ use crate::settings::Settings;
 use crate::store::key::BackupKey;
 use crate::ui::comparison::show_verification;
 
+/// What everybody wants to know of a restore that has failed.
+pub(crate) const UNTOUCHED: &str = "The live database was not touched";
+
 /// Restore a backup without putting the running database at risk
 ///
 /// The backup is loaded into a staging database beside the live one and compared with what was saved by direct queries. Only
@@ -123,6 +126,10 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     let target = args.to.as_ref().unwrap_or(&args.service);
     let source = source::choose(context, &args.service, target, &args.chosen)?;
+    source.refuse_wrong_length().map_err(|error| {
+        let list = args.chosen.elsewhere.list(&args.service);
+        Failure::from_error(error.into()).hint(format!("Choose another one: {list}")).hint(UNTOUCHED)
+    })?;
     let opener = if args.chosen.elsewhere.from.is_some() { target } else { &args.service };
     let secrets = args.unlock.secrets(context, opener, source.is_stdin())?;
     let service = Service::find(&context.environment.lib_root, target)
@@ -249,7 +256,7 @@ fn remember(
         }
         Err(error) => {
             // After the swap nothing fails any more.
-            let failure = Failure::from_error(error).hint("The live database was not touched");
+            let failure = Failure::from_error(error).hint(UNTOUCHED);
             telling.failed(&failure, Some(source), None);
             (Event::RestoreFailed { source: source.to_owned(), error: failure.to_string() }, Err(failure))
         }

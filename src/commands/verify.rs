@@ -110,6 +110,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let named = || source.named_for().map(|whose| source::database_of(context, whose));
     let wanted = args.database.clone().or_else(named);
     let own = source.is_own();
+    let of_store = matches!(source, source::Source::Stored { .. });
     let described = certificate::describe(&source);
     let telling = Telling::begin(context, Work::Verify, name);
     let result = source.open(context, &secrets).and_then(|fetched| {
@@ -131,7 +132,13 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     if own {
         remember(context, name, &backup, seconds, &result);
     }
-    let verification = result?;
+    let verification = result.map_err(|error| match damage(&error).filter(|_| of_store) {
+        Some(_) => {
+            let list = args.chosen.elsewhere.list(name);
+            Failure::from_error(error).hint(format!("Choose another one: {list}")).into()
+        }
+        None => error,
+    })?;
     certificate::keep(context, &running, Certified::Verify, described, seconds, &verification);
     if args.output.is_json() {
         context.ui.json(&Report {

@@ -15,7 +15,9 @@ use crate::database::{APPLICATION, conninfo, session, words};
 use crate::docker::{Docker, Input};
 use crate::error::Failure;
 use crate::interrupt;
+use crate::manifest::Manifest;
 use crate::service::RunningService;
+use crate::text::printable;
 
 /// Bytes moved at once.
 const BUFFER: usize = 256 * 1024;
@@ -29,13 +31,33 @@ const OPTIONS: &str = "-c synchronous_commit=off -c maintenance_work_mem=128MB -
 /// # Errors
 /// A [`Failure`] that names what doesn't fit.
 pub fn check_fits(toc: &Toc, client: &mut Client, service: &RunningService) -> Result<()> {
+    let (server, dump) = (toc.server_version(), toc.dump_version());
+    refuse_newer(&[("PostgreSQL", &server), ("pg_dump", &dump)], client, service)?;
+    let extensions = toc.entries().filter(|entry| entry.description == b"EXTENSION");
+    let extensions: Vec<String> = extensions.map(|entry| String::from_utf8_lossy(entry.tag).into_owned()).collect();
+    refuse_missing(&extensions, client, service)
+}
+
+/// The same of what a manifest says of a dump that is not read yet. (Which pg_dump has made it only the dump can say.)
+///
+/// # Errors
+/// A [`Failure`] that names what doesn't fit.
+pub fn check_described(manifest: &Manifest, client: &mut Client, service: &RunningService) -> Result<()> {
+    refuse_newer(&[("PostgreSQL", &manifest.server.version)], client, service)?;
+    let extensions: Vec<String> = manifest.fingerprint.extensions.keys().cloned().collect();
+    refuse_missing(&extensions, client, service)
+}
+
+/// Refuses a dump by the versions of what has made it.
+fn refuse_newer(made_with: &[(&str, &str)], client: &mut Client, service: &RunningService) -> Result<()> {
     let here = session::version_number(client)? / 10_000;
     let name = &service.service.name;
-    for (what, version) in [("PostgreSQL", toc.server_version()), ("pg_dump", toc.dump_version())] {
+    for (what, version) in made_with {
         let major = version.split(|c: char| !c.is_ascii_digit()).find_map(|digits| digits.parse::<i32>().ok());
         if major.is_some_and(|major| major > here) {
             return Err(Failure::failed(format!(
-                "The backup was made with {what} {version}, but {name} runs PostgreSQL {here}"
+                "The backup was made with {what} {}, but {name} runs PostgreSQL {here}",
+                printable(version)
             ))
             .hint(format!(
                 "Restore it into a newer service, made with: dokku postgres:create <name> --image-version {}",
@@ -44,28 +66,25 @@ pub fn check_fits(toc: &Toc, client: &mut Client, service: &RunningService) -> R
             .into());
         }
     }
-    let missing = missing_extensions(toc, client)?;
-    if !missing.is_empty() {
-        return Err(Failure::failed(format!("The image of {name} has no extension {}, which the backup needs", missing.join(", ")))
-            .hint(format!("Restore it into a service with the image it was made on: dokku postgres:create <name> --image <image> ({name} runs {})", service.image))
-            .into());
-    }
     Ok(())
 }
 
-fn missing_extensions(toc: &Toc, client: &mut Client) -> Result<Vec<String>> {
-    let wanted: Vec<String> = toc
-        .entries()
-        .filter(|entry| entry.description == b"EXTENSION")
-        .map(|entry| String::from_utf8_lossy(entry.tag).into_owned())
-        .collect();
+/// Refuses a dump that needs an extension which the server's image doesn't have.
+fn refuse_missing(wanted: &[String], client: &mut Client, service: &RunningService) -> Result<()> {
     let rows = client
         .query(
             "SELECT w FROM pg_catalog.unnest($1::pg_catalog.text[]) w WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_available_extensions a WHERE a.name = w)",
             &[&wanted],
         )
         .map_err(|error| anyhow!("{}", words(&error)))?;
-    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+    let missing: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let name = &service.service.name;
+    Err(Failure::failed(format!("The image of {name} has no extension {}, which the backup needs", missing.join(", ")))
+        .hint(format!("Restore it into a service with the image it was made on: dokku postgres:create <name> --image <image> ({name} runs {})", service.image))
+        .into())
 }
 
 /// Roles that own something in the dump.

@@ -6,8 +6,9 @@ use crate::catalog::Backup;
 use crate::changes::{self, Change};
 use crate::commands::context::Context;
 use crate::commands::present::present_rows;
+use crate::commands::restore::UNTOUCHED;
 use crate::commands::restore::source::Source;
-use crate::database::{session, words};
+use crate::database::{load, session, words};
 use crate::error::Failure;
 use crate::holds::Holds;
 use crate::manifest::Manifest;
@@ -24,7 +25,8 @@ const SHOWN: usize = 20;
 /// Shows the plan.
 ///
 /// # Errors
-/// When it is clear by now that it can't work: the disk is too small, or the server can't be asked.
+/// When it is clear by now that it can't work: the server is too old for it or lacks an extension, the disk is too small, or
+/// the server can't be asked.
 pub fn show(context: &Context, source: &Source, target: &RunningService) -> Result<()> {
     let ui = &context.ui;
     let mut client = if session::database_exists(target)? {
@@ -94,6 +96,8 @@ pub fn show(context: &Context, source: &Source, target: &RunningService) -> Resu
     }
     match manifest {
         Some(manifest) => {
+            load::check_described(manifest, &mut session::connect_beside(target)?, target)
+                .map_err(|error| Failure::from_error(error).hint(UNTOUCHED))?;
             refuse_small_disk(manifest, free)?;
             if manifest.is_brief() {
                 ui.detail("Which tables change is not known beforehand: their counts stand in the encrypted archive");

@@ -84,6 +84,27 @@ pub struct NotABackup {
     pub what: &'static str,
 }
 
+/// The store has less of it, or more, than was saved.
+#[derive(Debug, thiserror::Error)]
+#[error("{key} is damaged: {}", self.what())]
+pub struct WrongLength {
+    key: BackupKey,
+    /// Bytes that the store has.
+    there: u64,
+    /// Bytes that were saved.
+    saved: u64,
+}
+
+impl WrongLength {
+    /// What is wrong, without its name.
+    pub fn what(&self) -> String {
+        format!(
+            "it is {} bytes long and was saved with {}: it was cut off, changed or replaced",
+            self.there, self.saved
+        )
+    }
+}
+
 /// Finds the backup that the arguments mean. Another destination is opened with the keys of `host`, if this host has a service of that name.
 ///
 /// # Errors
@@ -219,11 +240,27 @@ impl Source {
         }
     }
 
+    /// Refuses an object of another length than the one that was saved, as far as the store and its manifest say so: that takes no byte of it.
+    ///
+    /// # Errors
+    /// [`WrongLength`].
+    pub fn refuse_wrong_length(&self) -> Result<(), WrongLength> {
+        let Self::Stored { backup, .. } = self else { return Ok(()) };
+        let object = backup.manifest.as_ref().and_then(|manifest| manifest.object.as_ref());
+        match (backup.bytes, object) {
+            (Some(there), Some(object)) if there != object.bytes => {
+                Err(WrongLength { key: backup.key.clone(), there, saved: object.bytes })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Begins to read it, far enough to know that it can be read and decrypted and is no other kind of file.
     ///
     /// # Errors
-    /// When the store or the file can't be read, or the secrets don't open it.
+    /// When the store or the file can't be read, or the secrets don't open it; [`WrongLength`].
     pub fn open(self, context: &Context, secrets: &Secrets) -> Result<Fetched> {
+        self.refuse_wrong_length()?;
         let name = self.describe();
         let encrypted = match &self {
             Self::Stored { backup, .. } => Some(backup.key.encrypted()),
