@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::error::Failure;
 use crate::history::{BackupRecord, Depth, Entry, Event};
@@ -25,8 +25,6 @@ use crate::text::printable;
 
 /// Sidecars that are read at the same time: each is one short request whose time is all waiting.
 const READERS: usize = 16;
-/// Some stores list a new object only after a while; for so long a backup that we know of is not called gone.
-const LISTING_LAG: SignedDuration = SignedDuration::from_mins(10);
 
 /// The backups of one service in one destination.
 #[derive(Debug)]
@@ -227,7 +225,7 @@ impl Catalog {
             .collect();
         for (key, record) in remembered.records {
             let age = now.duration_since(record.manifest.as_ref().and_then(finished).unwrap_or(key.started()));
-            if listed && age > LISTING_LAG {
+            if listed && age > store.listing_lag() {
                 catalog.gone.push(key);
                 continue;
             }

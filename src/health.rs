@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::history::{Entry, Event};
+use crate::history::{Depth, Entry, Event, VerificationRecord};
 use crate::store::key::BackupKey;
 
 /// How many backups the trend shows.
@@ -100,6 +100,9 @@ pub struct Health {
     pub rollback_until: Option<Timestamp>,
     /// The last backups, oldest first.
     pub trend: Vec<Point>,
+    /// The good ones before the last, oldest first.
+    #[serde(skip)]
+    before: Vec<Good>,
 }
 
 /// Something that somebody should look at.
@@ -130,6 +133,7 @@ impl Health {
             staged: None,
             rollback_until: None,
             trend: Vec::new(),
+            before: Vec::new(),
         };
         for entry in entries {
             health.take(entry, wanted);
@@ -151,33 +155,51 @@ impl Health {
                 self.trend.push(Point { started, bytes: record.bytes, rows: record.rows });
                 self.failures_since = 0;
                 self.last_failure = None;
-                self.last_backup = Some(Good {
+                let good = Good {
                     key: record.key.clone(),
                     started,
                     bytes: record.bytes,
                     tables: record.tables,
                     rows: record.rows,
                     seconds: entry.seconds,
-                });
+                };
+                self.before.extend(self.last_backup.replace(good));
             }
             Event::BackupFailed { error, .. } => {
                 self.failures_since += 1;
                 self.last_failure = Some(Failed { at: entry.at, error: error.clone() });
             }
-            Event::Verification(record) if record.depth == crate::history::Depth::Restore => {
-                self.last_drill = Some(Drill { at: entry.at, key: record.key.clone(), good: record.good });
-                if record.good {
-                    self.last_passed_drill = Some(entry.at);
-                }
+            // A drill or a check has found it bad: the one before it counts.
+            Event::Verification(record)
+                if !record.good && self.last_backup.as_ref().is_some_and(|last| last.key == record.key) =>
+            {
+                self.drill(entry, record);
+                self.last_backup = self.before.pop();
             }
+            Event::Verification(record) if !record.good => {
+                self.drill(entry, record);
+                self.before.retain(|before| before.key != record.key);
+            }
+            Event::Verification(record) => self.drill(entry, record),
             Event::Restore(record) => {
                 self.staged = None;
                 self.rollback_until = kept_until(record.previous.is_some());
             }
             Event::Staged { source } => self.staged = Some(Staged { at: entry.at, source: source.clone() }),
             Event::StagedDropped { .. } => self.staged = None,
+            Event::RollbackDiscarded { .. } => self.rollback_until = None,
             Event::Rollback { replaced } => self.rollback_until = kept_until(replaced.is_some()),
             _ => {}
+        }
+    }
+
+    fn drill(&mut self, entry: &Entry, record: &VerificationRecord) {
+        if record.depth != Depth::Restore {
+            return;
+        }
+        self.last_drill = Some(Drill { at: entry.at, key: record.key.clone(), good: record.good });
+        if record.good {
+            self.last_passed_drill = Some(entry.at);
         }
     }
 
@@ -314,6 +336,22 @@ mod tests {
     }
 
     #[test]
+    fn a_backup_that_was_found_bad_is_not_the_last_good_one() {
+        let found_bad = |hours: i64, of: i64| {
+            let Event::Verification(mut record) = drill(hours, false).event else { unreachable!("a drill is one") };
+            record.key = key(of);
+            entry(hours, Event::Verification(record))
+        };
+        let last = |entries: &[Entry]| Health::of(entries, &WANTED, at(9)).last_backup.map(|good| good.key);
+        let backups = [backup(0, false), backup(1, false), backup(2, false)];
+        let with = |more: &[Entry]| last(&[&backups, more].concat());
+        assert_eq!(with(&[]), Some(key(2)));
+        assert_eq!(with(&[found_bad(3, 2)]), Some(key(1)));
+        assert_eq!(with(&[found_bad(3, 1), found_bad(4, 2)]), Some(key(0)));
+        assert_eq!(last(&[backup(0, false), found_bad(1, 0)]), None);
+    }
+
+    #[test]
     fn knows_how_long_a_restore_can_be_undone() {
         let until = |entries: &[Entry], now| Health::of(entries, &WANTED, at(now)).rollback_until;
         let restored = |hours, previous: Option<&str>| {
@@ -328,6 +366,8 @@ mod tests {
         assert_eq!(until(&[restored(0, Some("old"))], 1), Some(at(48)));
         assert_eq!(until(&[restored(0, Some("old"))], 49), None);
         assert_eq!(until(&[restored(0, Some("old")), restored(1, None)], 2), None);
+        let discarded = entry(1, Event::RollbackDiscarded { bytes: 1 });
+        assert_eq!(until(&[restored(0, Some("old")), discarded], 2), None);
     }
 
     #[test]

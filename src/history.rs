@@ -85,6 +85,11 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         replaced: Option<String>,
     },
+    /// What restores had replaced was dropped: they can't be undone any more.
+    RollbackDiscarded {
+        /// The bytes that became free.
+        bytes: u64,
+    },
     /// A restore drill, or the check of a whole object.
     Verification(VerificationRecord),
     /// A backup was deleted from the store.

@@ -122,6 +122,11 @@ pub trait Store: Send + Sync {
     /// See [`StoreError`].
     fn presign(&self, name: &str, valid: Duration) -> Result<Option<String>, StoreError>;
 
+    /// For how long a new object may be missing from a list: some stores are behind with theirs.
+    fn listing_lag(&self) -> SignedDuration {
+        SignedDuration::from_mins(10)
+    }
+
     /// How we get on with the store, as far as its answers so far have shown it.
     fn terms(&self) -> Terms {
         Terms::default()

@@ -124,6 +124,16 @@ fn a_check_can_neither_change_nor_reach_anything() {
          CREATE TABLE secrets (id int); ALTER TABLE secrets ENABLE ROW LEVEL SECURITY; INSERT INTO secrets VALUES (1);
          CREATE FUNCTION sneaky() RETURNS int LANGUAGE plpgsql AS 'BEGIN DELETE FROM users; RETURN 1; END'",
     );
+    // The same goes for questions, of which the super user's may be asked for.
+    service
+        .pgbackup("query", &["SELECT pg_read_file('PG_VERSION')"])
+        .exits(1)
+        .says("permission denied")
+        .says("--superuser");
+    service.pgbackup("query", &["SELECT pg_read_file('PG_VERSION')", "--superuser"]).succeeds().says("15");
+    service.pgbackup("query", &["SELECT count(*) FROM users"]).succeeds().says("562");
+    service.pgbackup("query", &["SELECT count(*) FROM secrets"]).exits(1).says("row-level security");
+    service.pgbackup("query", &["SELECT count(*) FROM secrets", "--superuser"]).succeeds().says(" 1");
     for (sql, why) in [
         ("DELETE FROM users", "a check is a query"),
         ("WITH gone AS (DELETE FROM users RETURNING 1) SELECT count(*) FROM gone", ""),

@@ -45,7 +45,7 @@ fn a_role_that_may_only_write_takes_backups_and_restores_by_what_it_is_handed() 
         words.extend((command == "restore").then_some("--force"));
         let run = service.pgbackup(command, &words).exits(1).says(&format!("s3:GetObject is missing for {object}"));
         for way in [
-            format!("aws s3 cp {object} - | ssh dokku@HOST pgbackup:restore"),
+            format!("aws s3 cp {object} - | ssh dokku@HOST pgbackup:{command}"),
             format!("aws s3 presign {object}"),
             "--file PATH".to_owned(),
             "pgbackup:iam-policy".to_owned(),

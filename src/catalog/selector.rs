@@ -51,11 +51,11 @@ impl Selector {
         }
     }
 
-    /// What was chosen, for the plan that a user reads: `the newest backup before 2023-04-03 11:30:00 UTC`.
+    /// What was chosen, for the plan that a user reads: `the newest backup before 2023-04-03 11:30:00 UTC (safety backups aside)`.
     pub fn describe(&self) -> String {
         match self {
-            Self::Latest => "the newest backup".to_owned(),
-            Self::Before(moment) => format!("the newest backup before {moment}"),
+            Self::Latest => "the newest backup (safety backups aside)".to_owned(),
+            Self::Before(moment) => format!("the newest backup before {moment} (safety backups aside)"),
             Self::Part(text) => format!("the backup that fits {}", printable(text)),
         }
     }
@@ -123,22 +123,23 @@ impl Catalog {
     }
 
     fn nothing(&self) -> String {
+        if self.not_listed.is_some() {
+            return format!("Which backups of {} there are in {} is not known", self.service, self.destination);
+        }
         format!("There are no backups of {} in {}", self.service, self.destination)
     }
 
     fn none(&self, message: &str) -> Failure {
         let service = &self.service;
         let mut failure = Failure::new(Kind::NoSuchBackup, message);
-        if self.backups.is_empty() {
-            failure = failure.hint(format!("Take one with: dokku pgbackup:backup {service}"));
-        } else {
+        if !self.backups.is_empty() {
             failure.hints = candidates(&self.backups.iter().collect::<Vec<_>>());
         }
         match &self.not_listed {
             Some(reason) => failure.hint(format!("Only this host's own history could be searched: {reason}")),
-            None if self.backups.is_empty() => {
-                failure.hint(format!("See where they are looked for with: dokku pgbackup:report {service}"))
-            }
+            None if self.backups.is_empty() => failure
+                .hint(format!("Take one with: dokku pgbackup:backup {service}"))
+                .hint(format!("See where they are looked for with: dokku pgbackup:report {service}")),
             None => failure,
         }
     }

@@ -1,5 +1,6 @@
 //! Arguments that several commands share: which backup, which form of output, and the switches that Dokku knows everywhere.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -144,4 +145,11 @@ pub struct AtVersion {
     /// Read this version of the object, as pgbackup:list --versions shows it: one that was replaced or deleted
     #[arg(long, value_name = "ID", conflicts_with = "before")]
     pub version_id: Option<VersionId>,
+}
+/// A number of things to show.
+///
+/// # Errors
+/// In words for a user, where it is none.
+pub fn how_many(text: &str) -> Result<NonZero<usize>, String> {
+    text.parse().map_err(|_| "it is not a number from 1 on".to_owned())
 }

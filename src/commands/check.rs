@@ -125,14 +125,14 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         context.ui.reserve_output();
     }
     let name = &args.service;
-    let source = source::choose(context, name, name, &args.chosen)?;
+    let source = source::choose(context, "check", name, name, &args.chosen)?;
     let secrets = args.unlock.secrets(context, name, source.is_stdin())?;
     let backup = source.describe();
     let own = source.is_own();
     let database = source.named_for().map(|whose| source::database_of(context, whose));
     context.ui.step(format!("Reading {backup}"));
     let began = Instant::now();
-    let result = source.open(context, &secrets).and_then(read);
+    let result = source.open(context, "check", &secrets).and_then(read);
     let seconds = began.elapsed().as_secs_f64();
     let (reading, damage) = match result {
         Ok(reading) => (Some(reading), None),

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::commands::arguments::Output;
+use crate::commands::arguments::{Output, how_many};
 use crate::commands::backups;
 use crate::commands::context::Context;
 use crate::error::{Failure, Kind};
@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(value_name = "run")]
     pub run: Option<String>,
     /// Show this many at most
-    #[arg(long, value_name = "N", default_value = "20")]
+    #[arg(long, value_name = "N", value_parser = how_many, default_value = "20")]
     pub limit: NonZero<usize>,
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]

@@ -486,7 +486,7 @@ mod tests {
     fn shows_one_of_ours() {
         let (out, err) = show("latest", Format::Stdout);
         insta::assert_snapshot!(out, @r#"
-               The newest backup is postgres-prod-2023-04-03-11-00-04.tgz
+               The newest backup (safety backups aside) is postgres-prod-2023-04-03-11-00-04.tgz
         =====> postgres-prod-2023-04-03-11-00-04.tgz information
                Service:        prod
                Destination:    s3://bucket/backups
@@ -564,6 +564,6 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!(value["manifest"]["fingerprint"]["tables"]["public.sportfin_sportfinuser"], 562);
         assert_eq!(value["made_by"], "pgbackup");
-        assert!(err.contains("The newest backup is postgres-prod-"), "{err}");
+        assert!(err.contains("The newest backup (safety backups aside) is postgres-prod-"), "{err}");
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::catalog::{Backup, Maker, Verified};
 use crate::commands::Context;
-use crate::commands::arguments::{Elsewhere, Output};
+use crate::commands::arguments::{Elsewhere, Output, how_many};
 use crate::commands::backups::{self, Place, standing};
 use crate::commands::objects::{self, Listed};
 use crate::copies::Copies;
@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(value_name = "service")]
     pub service: ServiceName,
     /// Show this many at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = how_many)]
     pub limit: Option<NonZero<usize>>,
     /// Show every version that the bucket keeps, also of backups that were replaced or deleted; with a name those of that object alone
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]

@@ -39,7 +39,8 @@ pub enum Format {
 
 /// Ask the database of a service a read-only question
 ///
-/// The query goes straight to the service's container in a read-only transaction: it can't change anything.
+/// The query goes straight to the service's container in a read-only transaction that is rolled back. From PostgreSQL 14 on
+/// it may read all tables and nothing else: no files, programs or other sessions of the server.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Count the users of lollipop
 
@@ -55,6 +56,9 @@ pub struct Args {
     /// Ask the database that restore --stage-only has put beside the live one
     #[arg(long)]
     pub staged: bool,
+    /// Ask with the rights of the super user, as row-level security and some functions of the server need it
+    #[arg(long)]
+    pub superuser: bool,
     /// Form of the output: table or csv or json
     #[arg(long, value_name = "FORMAT", default_value = "table", hide_default_value = true)]
     pub format: Format,
@@ -90,9 +94,10 @@ fn ask<W: Write>(client: &mut Client, sql: &str, args: &Args, answer: &mut Answe
         "RESET ALL; SET application_name = '{APPLICATION}'; SET statement_timeout = '{}s'; SET default_transaction_read_only = on",
         args.timeout
     );
+    let role = if args.superuser { "" } else { question::as_reader(session::version_number(client)?) };
     client
         .batch_execute(&settings)
-        .and_then(|()| question::begin(client, ""))
+        .and_then(|()| question::begin(client, role))
         .map_err(|error| anyhow!(words(&error)))?;
     let statement = question::prepare(client, sql).map_err(|error| refused(&error, sql, args))?;
     let columns: Vec<Column> = statement
@@ -146,6 +151,9 @@ fn refused(error: &postgres::Error, sql: &str, args: &Args) -> anyhow::Error {
         "25006" | "25001" => failure
             .hint("pgbackup:query only reads")
             .hint(format!("To change something use: dokku postgres:connect {}", args.service)),
+        "42501" if !args.superuser => failure
+            .hint("pgbackup:query may read tables and nothing else")
+            .hint("To ask with the rights of the super user: --superuser"),
         "57014" => failure.hint(format!("It ran for {} s; give it more with --timeout SECONDS", args.timeout)),
         "42601" if said.message().contains("multiple commands") => {
             failure.hint("pgbackup:query takes one statement at a time")

@@ -69,10 +69,13 @@ fn lift_maintenance(context: &Context, service: &RunningService) -> Result<()> {
                 ui.warn(sentence);
                 ui.warn(format!("Do it by hand: {next}"));
             });
-            if let Err(still_on) = entered.leave() {
-                for (sentence, next) in still_on.iter().map(crate::dokku::maintenance::StillOn::warning) {
-                    context.ui.warn(sentence);
-                    context.ui.warn(format!("Do it by hand: {next}"));
+            match entered.leave() {
+                Ok(()) => context.ui.detail(format!("{apps} is out of maintenance again")),
+                Err(still_on) => {
+                    for (sentence, next) in still_on.iter().map(crate::dokku::maintenance::StillOn::warning) {
+                        context.ui.warn(sentence);
+                        context.ui.warn(format!("Do it by hand: {next}"));
+                    }
                 }
             }
         }

@@ -125,7 +125,7 @@ pub struct Args {
 /// When something fails or differs; the live database is what it was then.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     let target = args.to.as_ref().unwrap_or(&args.service);
-    let source = source::choose(context, &args.service, target, &args.chosen)?;
+    let source = source::choose(context, "restore", &args.service, target, &args.chosen)?;
     source.refuse_wrong_length().map_err(|error| {
         let list = args.chosen.elsewhere.list(&args.service);
         Failure::from_error(error.into()).hint(format!("Choose another one: {list}")).hint(UNTOUCHED)
@@ -167,7 +167,7 @@ fn restore(
     let described = certificate::describe(&source);
     let whose = source.named_for().unwrap_or(&args.service).clone();
     // Before anything is saved or loaded: a file that can't be read, a missing permission, a wrong key, something that is no backup.
-    let fetched = source.open(context, secrets)?;
+    let fetched = source.open(context, "restore", secrets)?;
     let safe = args.stage_only || args.no_safety_backup;
     let safety_backup = if safe { None } else { safety_backup(context, running, lock, settings, &name)? };
 

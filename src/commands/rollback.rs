@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::commands::arguments::Confirmation;
+use crate::commands::backups;
 use crate::commands::context::Context;
 use crate::commands::recovery;
 use crate::commands::restore::swap_in::{self, Incoming};
@@ -96,7 +97,7 @@ fn replaced(service: &RunningService) -> Result<Vec<Beside>> {
 
 fn discard(context: &Context, service: &RunningService, databases: &[Beside]) -> Result<()> {
     let name = &service.service.name;
-    let bytes = databases.iter().map(|database| database.bytes).sum();
+    let bytes: u64 = databases.iter().map(|database| database.bytes).sum();
     context.confirm(
         &format!(
             "This drops what the last restores of {name} replaced ({}): they can't be undone then",
@@ -108,6 +109,9 @@ fn discard(context: &Context, service: &RunningService, databases: &[Beside]) ->
     for database in databases {
         staging::drop_database(&mut client, &database.name)?;
         context.ui.detail(format!("Dropped {}", database.name));
+    }
+    if let Err(error) = backups::history(name, context).append(&Entry::now(Event::RollbackDiscarded { bytes }, None)) {
+        context.ui.warn(format!("The history can't be written: {error:#}"));
     }
     context.ui.outcome(format!("{} freed", human::size(bytes)), "");
     Ok(())

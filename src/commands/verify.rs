@@ -92,7 +92,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         context.ui.reserve_output();
     }
     let name = &args.service;
-    let source = source::choose(context, name, name, &args.chosen)?;
+    let source = source::choose(context, "verify", name, name, &args.chosen)?;
     let secrets = args.unlock.secrets(context, name, source.is_stdin())?;
     let service = Service::find(&context.environment.lib_root, name)?;
     let lock = turn::take(context, name, "verify", args.waiting.patience())?;
@@ -113,7 +113,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let of_store = matches!(source, source::Source::Stored { .. });
     let described = certificate::describe(&source);
     let telling = Telling::begin(context, Work::Verify, name);
-    let result = source.open(context, &secrets).and_then(|fetched| {
+    let result = source.open(context, "verify", &secrets).and_then(|fetched| {
         let isolated = if args.isolated {
             context.ui.step(format!("Starting a throw-away container of {}", running.image));
             Some(Throwaway::start(&context.docker, &running)?)

@@ -16,8 +16,6 @@ use crate::interrupt;
 use crate::manifest::checks::{Answer, Check, Name, Recorded};
 use crate::service::RunningService;
 
-/// The first version with `pg_read_all_data`.
-const READERS_SINCE: i32 = 140_000;
 /// Rows of an answer at most, and bytes: it is kept in every manifest.
 const MOST_ROWS: usize = 1_000;
 const MOST_BYTES: usize = 16 << 10;
@@ -84,7 +82,7 @@ fn ask(client: &mut Client, begun: bool, check: &Check) -> Result<Answer> {
     }
     let version = session::version_number(client)?;
     let path = search_path(client)?;
-    let role = if !check.superuser && version >= READERS_SINCE { "SET LOCAL ROLE pg_read_all_data;" } else { "" };
+    let role = if check.superuser { "" } else { question::as_reader(version) };
     let settings = format!(
         "SELECT pg_catalog.set_config('search_path', {}, true); SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; \
          SET LOCAL statement_timeout = '{}s'; {role}",

@@ -8,6 +8,15 @@
 use anyhow::Result;
 use postgres::{Client, SimpleQueryMessage, SimpleQueryRow, Statement};
 
+/// The first version with `pg_read_all_data`.
+const READERS_SINCE: i32 = 140_000;
+
+/// For [`begin`]: the rights of whom may read all tables, and to whom the server's files, programs and other sessions are closed. Rows that a
+/// policy hides from that role are an error and not fewer rows. Nothing before PostgreSQL 14, which has no such role.
+pub fn as_reader(version_number: i32) -> &'static str {
+    if version_number >= READERS_SINCE { "SET LOCAL row_security = off; SET LOCAL ROLE pg_read_all_data;" } else { "" }
+}
+
 /// Begins a read-only transaction; `within` is what belongs between its beginning and its first snapshot.
 ///
 /// # Errors

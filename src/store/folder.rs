@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustix::fs::{Access, CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
@@ -67,6 +67,10 @@ impl FolderStore {
 impl Store for FolderStore {
     fn describe(&self) -> String {
         format!("file://{}", self.folder.display())
+    }
+
+    fn listing_lag(&self) -> SignedDuration {
+        SignedDuration::ZERO
     }
 
     fn upload(&self, name: &str, plan: UploadPlan) -> Result<Box<dyn Upload>, StoreError> {
@@ -304,7 +308,11 @@ fn failure(folder: &Path, action: &str, error: io::Error) -> StoreError {
         },
         io::ErrorKind::PermissionDenied => StoreError::Misconfigured {
             message: format!("The user who runs this may not use the folder {shown} ({action})"),
-            hint: format!("Type, as root: chown dokku:dokku {shown} && chmod 0700 {shown}"),
+            // One of its own, whatever it lies in: the folder itself may belong to somebody who needs it.
+            hint: format!(
+                "Give backups one of their own: as root, install -d -m 0700 -o dokku -g dokku {shown}/pgbackup; then dokku pgbackup:set \
+                 <service> destination file://{shown}/pgbackup"
+            ),
         },
         io::ErrorKind::ReadOnlyFilesystem => StoreError::Misconfigured {
             message: format!("The folder {shown} lies on a disk that can only be read"),

@@ -109,16 +109,29 @@ impl WrongLength {
 ///
 /// # Errors
 /// When there is none, or more than one.
-pub fn choose(context: &Context, service: &ServiceName, host: &ServiceName, chosen: &Chosen) -> Result<Source> {
+pub fn choose(
+    context: &Context,
+    doing: &str,
+    service: &ServiceName,
+    host: &ServiceName,
+    chosen: &Chosen,
+) -> Result<Source> {
     let backup = chosen.backup.as_deref();
     if let Some(path) = &chosen.file {
         if let Err(error) = File::open(path)
             .and_then(|file| if file.metadata()?.is_file() { Ok(()) } else { Err(io::Error::other("it is no file")) })
         {
-            return Err(Failure::failed(format!("{} can't be read by the user dokku", path.display()))
-                .because(error)
-                .hint(format!("From any place: dokku pgbackup:restore {service} - --force < {}", path.display()))
-                .into());
+            let shown = path.display();
+            let denied = error.kind() == io::ErrorKind::PermissionDenied;
+            let failure = Failure::failed(format!("{shown} can't be read by the user dokku")).because(error);
+            return Err(if denied {
+                failure.hint(format!(
+                    "From any place, with the same options: dokku pgbackup:{doing} {service} - < {shown}"
+                ))
+            } else {
+                failure
+            }
+            .into());
         }
         return Ok(Source::File(path.to_owned()));
     }
@@ -259,7 +272,7 @@ impl Source {
     ///
     /// # Errors
     /// When the store or the file can't be read, or the secrets don't open it; [`WrongLength`].
-    pub fn open(self, context: &Context, secrets: &Secrets) -> Result<Fetched> {
+    pub fn open(self, context: &Context, doing: &str, secrets: &Secrets) -> Result<Fetched> {
         self.refuse_wrong_length()?;
         let name = self.describe();
         let encrypted = match &self {
@@ -267,7 +280,7 @@ impl Source {
             Self::Object(named) => Some(named.encrypted()),
             Self::File(_) | Self::Link(_) | Self::Stdin => None,
         };
-        let Fetched { reader, manifest, stored, .. } = self.begin(context)?;
+        let Fetched { reader, manifest, stored, .. } = self.begin(context, doing)?;
         let (mut beginning, mut reader) = begin_of(reader)?;
         let mut seen = None;
         if encryption::looks_encrypted(&beginning) {
@@ -287,14 +300,14 @@ impl Source {
         Ok(Fetched { reader, encrypted: seen, manifest, name, stored })
     }
 
-    fn begin(self, context: &Context) -> Result<Fetched> {
+    fn begin(self, context: &Context, doing: &str) -> Result<Fetched> {
         let name = self.describe();
         let label = format!("Reading {name}");
         Ok(match self {
             Self::Stored { store, backup, elsewhere, standing } => {
                 let reader = store
                     .open(&backup.key.to_string())
-                    .map_err(|error| ways_out(error, &store.describe(), &backup.key, elsewhere))?;
+                    .map_err(|error| ways_out(error, doing, &store.describe(), &backup.key, elsewhere))?;
                 let metered = Metered::new(reader, context, label, backup.bytes);
                 let object = backup.manifest.as_ref().and_then(|manifest| manifest.object.as_ref());
                 let expected = object.filter(|_| matches!(standing, Standing::Signed(_))).and_then(expected);
@@ -404,7 +417,7 @@ pub fn likely_databases(context: &Context, service: &ServiceName) -> Vec<String>
 }
 
 /// What to do where the keys may not read: good practice, which must not stand in the way on the worst day.
-fn ways_out(error: StoreError, destination: &str, key: &BackupKey, elsewhere: bool) -> anyhow::Error {
+fn ways_out(error: StoreError, doing: &str, destination: &str, key: &BackupKey, elsewhere: bool) -> anyhow::Error {
     if !matches!(error, StoreError::Denied { .. }) {
         return error.into();
     }
@@ -417,9 +430,14 @@ fn ways_out(error: StoreError, destination: &str, key: &BackupKey, elsewhere: bo
         failure.hint(format!("That policy is printed by: dokku pgbackup:iam-policy {service} --role restore"))
     };
     failure
-        .hint(format!("Or from a machine that may read: aws s3 cp {object} - | ssh dokku@HOST pgbackup:restore {service} - --force"))
-        .hint(format!("Or by a link made there (aws s3 presign {object}): dokku pgbackup:restore {service} \"https://…\""))
-        .hint(format!("Or from a file of this host: dokku pgbackup:restore {service} --file PATH"))
+        .hint("Or, with the same options, in place of the key:")
+        .hint(format!(
+            "- from a machine that may read: aws s3 cp {object} - | ssh dokku@HOST pgbackup:{doing} {service} -"
+        ))
+        .hint(format!(
+            "- by a link made there (aws s3 presign {object}): dokku pgbackup:{doing} {service} \"https://…\""
+        ))
+        .hint(format!("- from a file of this host: dokku pgbackup:{doing} {service} --file PATH"))
         .into()
 }
 
