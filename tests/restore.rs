@@ -143,7 +143,7 @@ fn the_story_562_0_562() {
     prod.pgbackup("rollback", &["--force"]).exits(1).says("nothing to roll");
     assert_eq!(
         events(&prod),
-        ["backup", "backup", "backup", "restore", "rollback", "rollback", "restore"],
+        ["backup", "backup", "backup", "restore", "rollback", "rollback", "restore", "rollback-discarded"],
         "{:#?}",
         prod.history()
     );
