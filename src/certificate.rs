@@ -239,6 +239,9 @@ impl Certificate {
                 lines.push(printable(&text).into_owned());
             }
         }
+        for sentence in self.verification.gap_sentences() {
+            lines.push(printable(&sentence).into_owned());
+        }
         lines
     }
 
@@ -271,6 +274,9 @@ impl Certificate {
                 let _ = writeln!(findings, "<li>{}</li>", escaped(&text));
             }
             findings.push_str("</ul>\n");
+        }
+        for sentence in self.verification.gap_sentences() {
+            let _ = writeln!(findings, "<p>{}</p>", escaped(&sentence));
         }
         let mut checks = String::new();
         if !self.verification.checks.is_empty() {
@@ -384,7 +390,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verification::{Checked, Difference, TableRows};
+    use crate::verification::{Checked, Difference, NotCompared, Reason, TableRows};
 
     fn certificate() -> Certificate {
         let table = |name: &str, expected, found| TableRows { table: name.to_owned(), expected, found };
@@ -423,6 +429,7 @@ mod tests {
                     found: "0 rows".to_owned(),
                 }],
                 notes: Vec::new(),
+                not_compared: vec![NotCompared { table: "public.\"<i>\"".to_owned(), reason: Reason::Inserts }],
                 compared: 2,
             },
         }

@@ -6,7 +6,8 @@
 //! - rows are counted (a COPY block has one line a row), database by database, so that what comes out can be compared;
 //! - a text that was cut off is told: each dump in it has a first and a last line;
 //! - psql's own commands (`\!`, `\copy … program`) are refused, wherever they stand. A dump holds `\connect` and nothing else that
-//!   psql obeys. This is the first of two fences: the second is that psql runs where there is nothing to reach;
+//!   psql obeys. So is a COPY from or to a file or a program: the rows of a dump stand in it. This is the first of two fences (a function's
+//!   body can hold anything): the second is that psql runs where there is nothing to reach;
 //! - roles are made as they are named, since the server it is loaded into has none.
 //!
 //! Constant memory: a statement is held until its end, or until it is too long to be one that matters; rows are never held.
@@ -42,8 +43,10 @@ pub struct Contents {
 /// What one database in it holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Database {
-    /// Rows by table, as its COPY statement writes the name; `None` where they can't be counted in passing (`--inserts`).
+    /// Rows by table, as its COPY statement writes the name; `None` where they can't be counted in passing: `--inserts`, or [`through_root`](Self::through_root).
     pub rows: BTreeMap<String, Option<u64>>,
+    /// Tables whose partitions' rows are loaded through them, wherever they come to lie.
+    pub through_root: BTreeSet<String>,
     /// Number of large objects.
     pub large_objects: u64,
     /// Whether anything was done in it at all.
@@ -74,6 +77,16 @@ pub enum PlainError {
         line: u64,
         /// Its first characters, escaped.
         command: String,
+    },
+    /// It copies from or to somewhere else than the text.
+    #[error(
+        "the SQL text is refused: line {line} holds {statement}, a COPY of other rows than those that follow it, which no dump holds"
+    )]
+    RefusedCopy {
+        /// Where it ends.
+        line: u64,
+        /// Its first characters, escaped.
+        statement: String,
     },
 }
 
@@ -117,7 +130,7 @@ impl Filter {
     /// Takes the next piece, of any size, and adds to `passed` what psql may have of it. After an error it is of no more use.
     ///
     /// # Errors
-    /// [`PlainError::Refused`].
+    /// [`PlainError::Refused`], [`PlainError::RefusedCopy`].
     pub fn feed(&mut self, piece: &[u8], passed: &mut Vec<u8>) -> Result<(), PlainError> {
         let mut input = piece;
         while !input.is_empty() {
@@ -194,7 +207,11 @@ impl Filter {
         passed.extend_from_slice(all.get(..all.len() - input.len()).unwrap_or_default());
         if over && let Some(Rows { table, counted, lines, .. }) = self.rows.take() {
             self.line += lines + 1;
-            let known = self.here().rows.entry(table).or_insert(Some(0));
+            let here = self.here();
+            if !counted {
+                here.through_root.insert(table.clone());
+            }
+            let known = here.rows.entry(table).or_insert(Some(0));
             *known = known.filter(|_| counted).map(|before| before + lines);
         }
         input
@@ -207,6 +224,10 @@ impl Filter {
                 passed.push(byte);
             } else {
                 self.held.push(byte);
+            }
+            // No such statement of a dump is as long, or stands behind another one on a line.
+            if self.lexer.copies() && (self.passing || self.held.len() > LONGEST) {
+                return Err(self.refused_copy(&self.held));
             }
             match step {
                 Step::Within => {}
@@ -245,12 +266,17 @@ impl Filter {
 
     fn refused(&self, command: &[u8]) -> PlainError {
         let command = if self.held.trim_ascii_start().starts_with(b"\\") { self.held.trim_ascii() } else { command };
-        let start = command.trim_ascii().get(..40).unwrap_or(command.trim_ascii());
-        PlainError::Refused { line: self.line.max(1), command: start.escape_ascii().to_string() }
+        PlainError::Refused { line: self.line.max(1), command: beginning(command) }
+    }
+
+    fn refused_copy(&self, held: &[u8]) -> PlainError {
+        let statement = if held.is_empty() { "COPY".to_owned() } else { beginning(held) };
+        PlainError::RefusedCopy { line: self.line.max(1), statement }
     }
 
     fn end_of_statement(&mut self, passed: &mut Vec<u8>) -> Result<(), PlainError> {
         self.ended = false;
+        let copies = self.lexer.copies();
         self.lexer.next_statement();
         if std::mem::take(&mut self.passing) {
             self.here().statements += 1;
@@ -258,6 +284,7 @@ impl Filter {
         }
         let held = std::mem::take(&mut self.held);
         match Statement::parse(&held) {
+            statement if copies && !matches!(statement, Statement::Copy { .. }) => return Err(self.refused_copy(&held)),
             Statement::Comment(text) => {
                 self.comment(text);
                 passed.extend_from_slice(&held);
@@ -340,6 +367,12 @@ impl Filter {
             }
         }
     }
+}
+
+/// The first characters of something that is refused, escaped.
+fn beginning(text: &[u8]) -> String {
+    let text = text.trim_ascii();
+    text.get(..40).unwrap_or(text).escape_ascii().to_string()
 }
 
 /// Keeps the version with the higher major number.

@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::Fingerprint;
 use crate::manifest::checks::{Answer, Name as CheckName, Recorded, Sql, Wants};
+use crate::text::count;
 
+/// Tables that a sentence names.
+const NAMED: usize = 5;
 /// What is said of a side that has no such thing.
 pub(crate) const NONE: &str = "none";
 
@@ -71,6 +74,41 @@ pub struct Checked {
     pub passed: bool,
 }
 
+/// Why nothing was compared with the rows of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// The dump holds them as INSERT statements.
+    Inserts,
+    /// They are compressed in a way that refers back too far.
+    Compression,
+    /// They are loaded through the root of a partition tree.
+    ThroughRoot,
+    /// The dump says nothing of them.
+    NotInDump,
+}
+
+impl Reason {
+    /// In words, behind the tables that it concerns.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Inserts => "the dump holds their rows as INSERT statements, which are not counted",
+            Self::Compression => "the dump's compression refers back too far to count their rows",
+            Self::ThroughRoot => "their rows are loaded through the root of a partition tree",
+            Self::NotInDump => "the dump holds no rows of them",
+        }
+    }
+}
+
+/// A table whose rows nothing was compared with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotCompared {
+    /// Qualified and quoted name.
+    pub table: String,
+    /// Why.
+    pub reason: Reason,
+}
+
 /// The result of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verification {
@@ -83,20 +121,67 @@ pub struct Verification {
     pub differences: Vec<Difference>,
     /// What is not the same and need not be: a dump says which extensions it needs and not in which version.
     pub notes: Vec<Difference>,
+    /// Tables whose rows nothing was compared with: a dump without a manifest doesn't tell all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_compared: Vec<NotCompared>,
     /// How many single values were compared.
     pub compared: usize,
 }
 
 impl Verification {
-    /// Whether the restored database is what was saved.
+    /// Whether the restored database is what was saved, as far as that can be told: where nothing could be compared, it can't.
     pub fn passed(&self) -> bool {
-        self.differences.is_empty()
+        self.differences.is_empty() && !self.compared_nothing()
+    }
+
+    /// Whether there are tables, and not one of them could be compared.
+    pub fn compared_nothing(&self) -> bool {
+        self.tables.is_empty() && !self.not_compared.is_empty()
+    }
+
+    /// Tables that were not compared, by reason.
+    pub fn gaps(&self) -> BTreeMap<Reason, Vec<&str>> {
+        let mut gaps: BTreeMap<Reason, Vec<&str>> = BTreeMap::new();
+        for NotCompared { table, reason } in &self.not_compared {
+            gaps.entry(*reason).or_default().push(table);
+        }
+        gaps
+    }
+
+    /// That and why tables were not compared, a sentence for each reason.
+    pub fn gap_sentences(&self) -> Vec<String> {
+        let shown = |tables: &[&str]| {
+            let more = if tables.len() > NAMED { ", \u{2026}" } else { "" };
+            format!("{}{more}", tables.iter().take(NAMED).copied().collect::<Vec<_>>().join(", "))
+        };
+        let sentence = |(reason, tables): (Reason, Vec<&str>)| {
+            let number = count(tables.len() as u64, "table");
+            format!("{number} not compared ({}): {}", shown(&tables), reason.describe())
+        };
+        self.gaps().into_iter().map(sentence).collect()
     }
 
     /// Rows found in all tables.
     pub fn rows(&self) -> u64 {
         self.tables.iter().filter_map(|table| table.found).sum()
     }
+}
+
+/// Tables of either side that the other one can't be compared with, as a dump without a manifest doesn't tell their rows.
+pub fn not_compared(
+    expected: &Fingerprint,
+    found: &Fingerprint,
+    uncounted: &BTreeMap<String, Reason>,
+) -> Vec<NotCompared> {
+    let names: BTreeSet<&String> = found.tables.keys().chain(uncounted.keys()).collect();
+    names
+        .into_iter()
+        .filter(|name| !expected.tables.contains_key(*name))
+        .map(|name| NotCompared {
+            table: name.clone(),
+            reason: uncounted.get(name).copied().unwrap_or(Reason::NotInDump),
+        })
+        .collect()
 }
 
 /// How far two sides may be compared.
@@ -191,7 +276,7 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint, depth: Depth) -> Ver
             });
         }
     }
-    Verification { tables, checks, differences, notes, compared }
+    Verification { tables, checks, differences, notes, not_compared: Vec::new(), compared }
 }
 
 /// Judges the user's checks. One that the restored database can't be asked has failed: what it asks of may be what is missing.
@@ -398,5 +483,32 @@ mod tests {
         assert!(compare(&expected, &sample(), Depth::Rows).passed());
         let fewer = Fingerprint { tables: [("public.users".to_owned(), 561)].into(), ..Fingerprint::default() };
         assert_eq!(compare(&fewer, &sample(), Depth::Rows).differences.len(), 1);
+    }
+
+    #[test]
+    fn what_was_not_compared_is_told_and_nothing_compared_is_no_success() {
+        let judge = |expected: &[(&str, u64)], uncounted: &[(&str, Reason)]| {
+            let tables = expected.iter().map(|(name, rows)| ((*name).to_owned(), *rows)).collect();
+            let expected = Fingerprint { tables, ..Fingerprint::default() };
+            let uncounted = uncounted.iter().map(|(name, reason)| ((*name).to_owned(), *reason)).collect();
+            let mut verification = compare(&expected, &sample(), Depth::Rows);
+            verification.not_compared = not_compared(&expected, &sample(), &uncounted);
+            verification
+        };
+        let all = judge(&[("public.users", 562), ("public.orders", 5000)], &[]);
+        assert!(all.passed() && all.gap_sentences().is_empty());
+        let some = judge(&[("public.users", 562)], &[("public.orders", Reason::Inserts)]);
+        assert!(some.passed());
+        assert_eq!(
+            some.gap_sentences(),
+            [
+                "1 table not compared (public.orders): the dump holds their rows as INSERT statements, which are not counted"
+            ]
+        );
+        let none = judge(&[], &[("public.orders", Reason::Compression)]);
+        assert!(!none.passed() && none.compared_nothing());
+        assert_eq!(none.gap_sentences().len(), 2);
+        let empty = compare(&Fingerprint::default(), &Fingerprint::default(), Depth::Rows);
+        assert!(empty.passed(), "a database without tables");
     }
 }

@@ -235,6 +235,8 @@ fn all_databases_in_sql_are_restored_by_way_of_a_throwaway_container() {
     let (databases, rows) = (service.databases(), service.rows("users"));
     for (text, exit, why) in [
         (&b"SELECT 1;\n\\! touch /tmp/x\n"[..], 1, "psql command"),
+        (b"CREATE TABLE a (i text);\nCOPY public.a FROM PROGRAM 'id';\n", 1, "line 2 holds COPY public.a FROM PROGRAM"),
+        (b"CREATE TABLE a (i text);\nCOPY public.a FROM '/etc/passwd';\n", 1, "which no dump holds"),
         (b"CREATE TABLE a (i int);\nSELECT 1 / 0;\n", 1, "division by zero"),
         (&cluster[..cluster.len() / 2], 1, "cut off"),
         (b"-- PostgreSQL database dump\n-- Dumped from database version 99.1\nSELECT 1;\n", 1, "PostgreSQL 99.1"),

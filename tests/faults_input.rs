@@ -127,6 +127,62 @@ fn d3_d5_only_a_dump_in_its_place_is_restored_from_a_file() {
 }
 
 #[test]
+fn what_could_not_be_compared_is_never_called_equal() {
+    let service = Host::get().service("prod", Postgres::V15);
+    service.sql("CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 562) n; CREATE TABLE empty (id int)");
+    let folder = tempfile::Builder::new().prefix("pgbackup-input").tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(folder.path().join("backup")).unwrap();
+    let archive = folder.path().join("archive.tgz");
+    let path = archive.to_str().unwrap();
+    let pack = |dump: &[u8]| {
+        fs::write(folder.path().join("backup/export"), dump).unwrap();
+        let words = ["-czf", path, "-C", folder.path().to_str().unwrap(), "backup/export"];
+        service.host.call("tar", &words).run().succeeds();
+    };
+    let dump = |words: &[&str]| {
+        service.exec(&[&["pg_dump", "-U", "postgres", &service.database], words].concat()).run().succeeds().bytes
+    };
+    let never_equal = |run: crate::host::Run| assert!(!run.seen().contains("all equal"), "{}", run.seen());
+    let file = ["--file", path];
+    // Nothing of it can be compared: it is restored when that is accepted.
+    for (words, reason) in [(&["--inserts"][..], "INSERT statements"), (&["--inserts", "-Fc"], "INSERT statements")] {
+        pack(&dump(words));
+        let run = restored_from(&service, &file).exits(3).says("Nothing of what was loaded could be compared");
+        never_equal(run.says(reason).says("2 tables not compared").says("--accept-differences"));
+        never_equal(service.pgbackup("verify", &file).exits(3).says("nothing of it could be compared").says(reason));
+        assert_eq!((service.databases().len(), service.rows("users")), (1, 562));
+        service.sql("DELETE FROM users");
+        never_equal(restored_from(&service, &["--file", path, "--accept-differences"]).succeeds().says(reason));
+        assert_eq!(service.rows("users"), 562, "{words:?}");
+        service.pgbackup("rollback", &["--discard", "--force"]).succeeds();
+    }
+    // A part of it can.
+    let mut text = dump(&[]);
+    text.extend(b"CREATE TABLE public.more (id int);\nINSERT INTO public.more VALUES (1), (2);\n");
+    pack(&text);
+    let drill = service.pgbackup("verify", &file).succeeds().says("as far as it was compared: 1 table not");
+    never_equal(drill.says("1 table not compared (public.more): the dump holds their rows as INSERT statements"));
+    never_equal(
+        restored_from(&service, &file).succeeds().says("2 tables, 562 rows, 2 values compared: equal, but 1 table"),
+    );
+    assert_eq!((service.rows("users"), service.rows("more")), (562, 2));
+    service.pgbackup("rollback", &["--discard", "--force"]).succeeds();
+    // Rows that stand elsewhere are no dump's.
+    pack(
+        b"-- PostgreSQL database dump\n\nCREATE TABLE public.a(x text);\nCOPY public.a FROM PROGRAM 'id';\n\n\
+          -- PostgreSQL database dump complete\n",
+    );
+    for command in ["restore", "verify", "check"] {
+        let words = if command == "restore" { [&file[..], &WORDS].concat() } else { file.to_vec() };
+        let run = service.pgbackup(command, &words);
+        assert_ne!(run.code, 0);
+        never_equal(run.says("line 4 holds COPY public.a FROM PROGRAM"));
+    }
+    assert_eq!((service.databases().len(), service.rows("users")), (1, 562));
+}
+
+#[test]
 fn b13_a_dump_of_a_newer_major_is_refused_before_anything_changes() {
     let (older, newer) = (Host::get().service("prod", Postgres::V15), Host::get().service("next", Postgres::V18));
     newer.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");

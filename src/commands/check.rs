@@ -18,6 +18,7 @@ use crate::commands::arguments::{Chosen, Output};
 use crate::commands::context::Context;
 use crate::commands::encryption::unlock::Unlock;
 use crate::commands::restore::source::{self, Fetched, NotABackup, WrongLength};
+use crate::commands::restore::staged;
 use crate::custom_format::{FormatError, Kind as DumpKind, Tally, Toc};
 use crate::error::{Failure, Kind};
 use crate::history::{Depth, Entry, Event, History, VerificationRecord};
@@ -29,7 +30,7 @@ use crate::text::{count, printable};
 use crate::ui::comparison::show_verification;
 use crate::ui::human;
 use crate::ui::{Column, Table};
-use crate::verification::{Difference, TableRows, Verification};
+use crate::verification::{Difference, NotCompared, Reason, TableRows, Verification};
 
 /// Bytes of a dump that are looked at at once.
 const BUFFER: usize = 256 << 10;
@@ -110,6 +111,8 @@ struct Dump {
     made_by: Option<String>,
     databases: Vec<String>,
     tables: BTreeMap<String, Option<u64>>,
+    /// Those of them whose rows could not be counted.
+    uncounted: BTreeMap<String, Reason>,
     /// Tables that are made by an extension, of which a dump holds only what was added.
     of_extensions: BTreeSet<String>,
     large_objects: u64,
@@ -252,6 +255,7 @@ fn read_archive(mut dump: &mut dyn BufRead) -> Result<Dump> {
         made_by: version(&toc.dump_version()),
         databases: vec![toc.database().into_owned()],
         tables: contents.tables(&toc),
+        uncounted: staged::uncounted_of_archive(&toc, &contents),
         of_extensions,
         large_objects: contents.large_objects,
         notes: Vec::new(),
@@ -273,14 +277,14 @@ fn read_sql(dump: &mut dyn BufRead) -> Result<Dump> {
     let contents = filter.finish(&mut passed)?;
     let several = contents.databases.len() > 1;
     let mut tables = BTreeMap::new();
+    let mut uncounted = BTreeMap::new();
     for (database, held) in &contents.databases {
-        for (table, rows) in &held.rows {
-            let name = match database {
-                Some(database) if several => format!("{database}: {table}"),
-                _ => table.clone(),
-            };
-            tables.insert(name, *rows);
-        }
+        let named = |table: &String| match database {
+            Some(database) if several => format!("{database}: {table}"),
+            _ => table.clone(),
+        };
+        tables.extend(held.rows.iter().map(|(table, rows)| (named(table), *rows)));
+        uncounted.extend(staged::uncounted_of_text(held).iter().map(|(table, reason)| (named(table), *reason)));
     }
     let notes = (!contents.marked).then(|| Difference {
         what: "end of the dump".to_owned(),
@@ -294,6 +298,7 @@ fn read_sql(dump: &mut dyn BufRead) -> Result<Dump> {
         server_version: contents.server_version,
         made_by: contents.dump_version,
         tables,
+        uncounted,
         of_extensions: BTreeSet::new(),
         notes: notes.into_iter().collect(),
     })
@@ -350,6 +355,9 @@ fn compare(unpacked: &Unpacked<Dump>, beside: Option<&Manifest>, inside: Option<
     let mut notes = dump.notes.clone();
     let tables = compare_tables(dump, manifest, &mut differences, &mut notes);
     compared += tables.iter().filter(|table| table.expected.is_some()).count();
+    // Without a manifest nothing is compared at all.
+    let uncounted = dump.uncounted.iter().filter(|_| manifest.is_some());
+    let not_compared = uncounted.map(|(table, reason)| NotCompared { table: table.clone(), reason: *reason }).collect();
     Reading {
         bytes: unpacked.object_bytes,
         dump_bytes: unpacked.export_bytes,
@@ -363,7 +371,7 @@ fn compare(unpacked: &Unpacked<Dump>, beside: Option<&Manifest>, inside: Option<
             (None, Some(_)) => Some("manifest"),
             (None, None) => None,
         },
-        verification: Verification { tables, checks: Vec::new(), differences, notes, compared },
+        verification: Verification { tables, checks: Vec::new(), differences, notes, not_compared, compared },
     }
 }
 
@@ -373,14 +381,15 @@ fn compare_tables(
     differences: &mut Vec<Difference>,
     notes: &mut Vec<Difference>,
 ) -> Vec<TableRows> {
-    let uncounted = dump.tables.values().filter(|rows| rows.is_none()).count();
-    if uncounted > 0 {
-        notes.push(Difference {
-            what: count(uncounted as u64, "table"),
-            expected: "rows counted".to_owned(),
-            found: "not countable in a dump of this kind".to_owned(),
-        });
+    let mut reasons: BTreeMap<Reason, u64> = BTreeMap::new();
+    for reason in dump.uncounted.values().filter(|_| manifest.is_none()) {
+        *reasons.entry(*reason).or_default() += 1;
     }
+    notes.extend(reasons.into_iter().map(|(reason, number)| Difference {
+        what: format!("{} not counted", count(number, "table")),
+        expected: "rows counted".to_owned(),
+        found: reason.describe().to_owned(),
+    }));
     let found = dump.tables.iter().filter_map(|(name, rows)| Some((name, (*rows)?)));
     let Some(manifest) = manifest else {
         return found

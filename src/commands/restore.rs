@@ -99,7 +99,7 @@ pub struct Args {
     /// Don't back up the present state first
     #[arg(long)]
     pub no_safety_backup: bool,
-    /// Go on although what was loaded differs from what was saved
+    /// Go on although what was loaded differs from what was saved, or nothing of it could be compared
     #[arg(long)]
     pub accept_differences: bool,
     /// Take this database of a backup that holds several

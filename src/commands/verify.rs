@@ -22,6 +22,7 @@ use crate::history::{Depth, Entry, Event, History, VerificationRecord};
 use crate::notify::{Notice, Outcome, Work};
 use crate::service::Service;
 use crate::service::name::ServiceName;
+use crate::text::count;
 use crate::ui::comparison::show_verification;
 use crate::ui::human;
 use crate::verification::{Difference, Verification};
@@ -31,7 +32,7 @@ use crate::verification::{Difference, Verification};
 /// The backup is loaded into a throw-away database of the service and compared with what was saved: the rows of every table
 /// and the sequences and objects of the schema. The database is dropped again and the result recorded. With --isolated that happens
 /// in a container of its own that has no network and the running server is not touched at all. Exit code 3 says that there is
-/// a difference.
+/// a difference, or that nothing could be compared.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "<service> <backup>|--before TIME|--file PATH [--from DESTINATION] [--isolated] [--format json]",
@@ -153,12 +154,25 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         show_verification(&context.ui, &verification);
     }
     if !verification.passed() {
-        return Err(Failure::new(Kind::Difference, format!("{backup} does not restore to what was saved"))
+        return Err(Failure::new(Kind::Difference, verdict(&backup, &verification))
             .hint(format!("Take a new backup: dokku pgbackup:backup {name}"))
             .into());
     }
-    context.ui.outcome(format!("{backup} restores to what was saved ({})", human::duration(began.elapsed())), &backup);
+    let verdict = verdict(&backup, &verification);
+    context.ui.outcome(format!("{verdict} ({})", human::duration(began.elapsed())), &backup);
     Ok(())
+}
+
+/// What came out, in words.
+fn verdict(backup: &str, verification: &Verification) -> String {
+    match verification.not_compared.len() as u64 {
+        _ if !verification.differences.is_empty() => format!("{backup} does not restore to what was saved"),
+        0 => format!("{backup} restores to what was saved"),
+        not if verification.compared_nothing() => {
+            format!("{backup} can be loaded, but nothing of it could be compared: {} not compared", count(not, "table"))
+        }
+        not => format!("{backup} restores to what was saved as far as it was compared: {} not", count(not, "table")),
+    }
 }
 
 /// Tells how it went: a drill that could not be run at all proves nothing, which is news too.
@@ -176,30 +190,32 @@ fn tell(context: &Context, telling: &Telling, name: &ServiceName, backup: &str, 
     let counted = |notice| Notice {
         tables: Some(verification.tables.len() as u64),
         rows: Some(verification.rows()),
-        details: verification.differences.iter().map(Difference::sentence).collect(),
+        details: findings(verification).collect(),
         ..notice
     };
     if !verification.passed() {
-        let message = format!("{backup} does not restore to what was saved");
+        let message = verdict(backup, verification);
         return telling.tell(&counted(Notice { error: Some(message.clone()), ..of(Outcome::Failed, message) }));
     }
-    telling.tell(&counted(of(Outcome::Succeeded, format!("{backup} restores to what was saved"))));
+    telling.tell(&counted(of(Outcome::Succeeded, verdict(backup, verification))));
     if telling::drill_had_failed(&history.read().unwrap_or_default()) {
         telling.tell(&counted(of(
             Outcome::Recovered,
-            format!("Drills of {name} pass again: {backup} restores to what was saved"),
+            format!("Drills of {name} pass again: {}", verdict(backup, verification)),
         )));
     }
+}
+
+/// Every difference, and what was not compared.
+fn findings(verification: &Verification) -> impl Iterator<Item = String> {
+    verification.differences.iter().map(Difference::sentence).chain(verification.gap_sentences())
 }
 
 /// The result goes into the history of the service whose backup it was; an interrupted drill says nothing about the backup.
 fn remember(context: &Context, name: &ServiceName, backup: &str, seconds: f64, result: &Result<Verification>) {
     let Ok(key) = backup.parse() else { return };
     let (good, differences) = match result {
-        Ok(verification) => {
-            let differences = verification.differences.iter().take(10).map(Difference::sentence);
-            (verification.passed(), differences.collect())
-        }
+        Ok(verification) => (verification.passed(), findings(verification).take(10).collect()),
         // That it could not be tried (no container, no disk, no connection) says nothing about the backup; that it is damaged does.
         Err(error) => match damage(error) {
             Some(damage) => (false, vec![damage]),

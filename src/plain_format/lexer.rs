@@ -43,6 +43,20 @@ enum State {
     Command,
 }
 
+/// How much has been seen of the first word of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum First {
+    /// Nothing yet.
+    #[default]
+    Blank,
+    /// So many bytes of [`COPY`], and nothing else.
+    Copy(usize),
+    /// It is another one, or it is over.
+    Past,
+}
+
+const COPY: &[u8; 4] = b"copy";
+
 /// Walks over the text byte by byte.
 #[derive(Debug, Default)]
 pub(super) struct Lexer {
@@ -52,6 +66,8 @@ pub(super) struct Lexer {
     /// The tag of the body at hand, with both dollars.
     tag: Vec<u8>,
     old_strings: bool,
+    first: First,
+    copies: bool,
 }
 
 /// Whether a byte can be part of a name that is not quoted.
@@ -70,9 +86,16 @@ impl Lexer {
         self.state == State::Command
     }
 
+    /// Whether one of the statements since the last [`next_statement`](Self::next_statement) begins with the word COPY, however it is written.
+    pub(super) fn copies(&self) -> bool {
+        self.copies
+    }
+
     /// A statement has ended with its line.
     pub(super) fn next_statement(&mut self) {
         self.before = [0; 2];
+        self.first = First::Blank;
+        self.copies = false;
     }
 
     /// What `SET standard_conforming_strings` says.
@@ -150,6 +173,7 @@ impl Lexer {
     fn plain(&mut self, byte: u8) -> Step {
         let before = self.before;
         self.before = [before[1], byte];
+        self.first_word(byte);
         match byte {
             b'\'' => {
                 // `E'` with nothing of a name before it; a quote right behind a closed `E'…'` goes on with it.
@@ -177,6 +201,27 @@ impl Lexer {
             _ => {}
         }
         Step::Within
+    }
+
+    /// Follows the first word of a statement. What isn't ASCII begins none (a byte order mark is passed over by psql).
+    fn first_word(&mut self, byte: u8) {
+        self.first = match self.first {
+            _ if byte == b';' => {
+                self.copies |= self.first == First::Copy(COPY.len());
+                First::Blank
+            }
+            First::Blank if matches!(byte, b'\'' | b'"') => First::Past,
+            First::Blank if !byte.is_ascii() || !of_name(byte) => First::Blank,
+            First::Blank if byte.eq_ignore_ascii_case(&b'c') => First::Copy(1),
+            First::Copy(seen) if COPY.get(seen).is_some_and(|letter| byte.eq_ignore_ascii_case(letter)) => {
+                First::Copy(seen + 1)
+            }
+            First::Copy(seen) => {
+                self.copies |= seen == COPY.len() && !of_name(byte);
+                First::Past
+            }
+            First::Blank | First::Past => First::Past,
+        };
     }
 
     /// A byte behind a dollar.

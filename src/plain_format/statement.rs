@@ -49,8 +49,7 @@ impl<'a> Statement<'a> {
         }
         if let Some(rest) = text.strip_prefix(b"COPY ")
             && let Some((table, rest)) = qualified(rest)
-            && (rest.trim_ascii_start() == b"FROM stdin;"
-                || (rest.starts_with(b" (") && rest.ends_with(b") FROM stdin;")))
+            && behind_columns(rest).trim_ascii_start() == b"FROM stdin;"
         {
             return Self::Copy { table };
         }
@@ -190,6 +189,21 @@ fn unescaped(quoted: &str) -> Option<String> {
         }
     }
     Some(value)
+}
+
+/// What stands behind a list of columns; all of it where there is no such list.
+fn behind_columns(text: &[u8]) -> &[u8] {
+    let list = || {
+        let mut rest = text.strip_prefix(b" (")?;
+        loop {
+            rest = name(rest)?.1;
+            match rest.strip_prefix(b", ") {
+                Some(next) => rest = next,
+                None => return rest.strip_prefix(b")"),
+            }
+        }
+    };
+    list().unwrap_or(text)
 }
 
 /// A name in up to two parts, as it is written, and what stands behind it.

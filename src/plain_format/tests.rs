@@ -132,6 +132,73 @@ fn commands_of_psql_are_refused_wherever_they_stand() {
 }
 
 #[test]
+fn a_copy_of_anything_but_the_rows_that_follow_is_refused() {
+    let long = format!("SELECT '{}'; COPY a FROM PROGRAM 'id';\n", "x".repeat(LONGEST + 9));
+    let commented = format!("COPY /* {} */ a FROM PROGRAM 'id';\n", "x".repeat(LONGEST + 9));
+    for text in [
+        "COPY public.a FROM PROGRAM 'id';\n",
+        "COPY public.a (b) FROM PROGRAM 'id';\n",
+        "  copy public.a from program 'id';\n",
+        "\u{feff}COPY a FROM PROGRAM 'id';\n",
+        "COPY a FROM '/etc/passwd';\n",
+        "COPY a TO PROGRAM 'sh';\n",
+        "COPY a TO '/tmp/a';\n",
+        "COPY a TO stdout;\n",
+        "COPY (SELECT 1) TO PROGRAM 'sh';\n",
+        "COPY(SELECT 1) TO PROGRAM 'sh';\n",
+        "CoPy\n\"a\"\nFROM\nPROGRAM 'id';\n",
+        "copy\"a\"FROM PROGRAM 'id';\n",
+        "copy/**/a from program 'id';\n",
+        "/* ; */ COPY a FROM PROGRAM 'id';\n",
+        "SELECT 1; COPY a FROM PROGRAM 'id';\n",
+        "COPY a (b) FROM PROGRAM 'id'; SELECT (1) FROM stdin;\n",
+        "COPY a (b) FROM PROGRAM 'id'; COPY a (b) FROM stdin;\n",
+        "COPY a (b) FROM stdin; COPY a (b) FROM PROGRAM 'id';\n",
+        "COPY a FROM stdin WITH (FORMAT csv);\n",
+        "COPY a FROM PROGRAM 'id';",
+        &long,
+        &commented,
+    ] {
+        let error = refused(text);
+        let shown = &text[..text.len().min(60)];
+        assert!(matches!(error, PlainError::RefusedCopy { .. }), "{shown:?}: {error}");
+        assert!(!error.to_string().contains('\n'));
+    }
+    let error = refused("SELECT 1;\nCOPY public.a FROM PROGRAM 'id';\n").to_string();
+    assert!(error.contains("line 2 holds COPY public.a FROM PROGRAM \\'id\\';, a COPY"), "{error}");
+}
+
+#[test]
+fn what_only_looks_like_a_copy_is_none() {
+    for text in [
+        "SELECT 'COPY a FROM PROGRAM';\n",
+        "-- COPY a FROM PROGRAM 'id';\nSELECT 1;\n",
+        "/* ; COPY a */ SELECT 1;\n",
+        "CREATE TABLE copy (copy text);\n",
+        "COMMENT ON TABLE a IS '; COPY a';\n",
+        "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$\nSELECT 1;\nCOPY a FROM stdin;\n$$;\n",
+        "copyright;\n",
+        "copy_a;\n",
+        "\"copy\";\n",
+        "COPY public.a (b, \"c, d) \"\"FROM\", é) FROM stdin;\n1\t2\t3\nCOPY a FROM PROGRAM 'id';\n\\.\nSELECT 1;\n",
+        "COPY public.no_columns  FROM stdin;\n\n\\.\n",
+    ] {
+        for piece in [1, 5, 1000] {
+            read(text.as_bytes(), piece).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+        }
+    }
+}
+
+#[test]
+fn rows_that_are_not_counted_say_why() {
+    let text = "INSERT INTO public.a VALUES (1);\n-- load via partition root public.p\nCOPY public.p (i) FROM stdin;\n1\n\\.\n";
+    let (contents, _) = read(text.as_bytes(), 9).unwrap();
+    let held = &contents.databases[&None];
+    assert_eq!(held.rows, [("public.a".to_owned(), None), ("public.p".to_owned(), None)].into());
+    assert_eq!(held.through_root, ["public.p".to_owned()].into());
+}
+
+#[test]
 fn a_backslash_that_psql_does_not_obey_is_none_of_its_commands() {
     for text in [
         "SELECT '\\! id';\n",

@@ -69,9 +69,17 @@ pub fn show_verification(ui: &Ui, verification: &Verification) {
     for note in &verification.notes {
         ui.detail(format!("{}: {} then, {} now", note.what, note.expected, note.found));
     }
-    if verification.passed() {
+    for sentence in verification.gap_sentences() {
+        ui.warn(sentence);
+    }
+    if verification.compared_nothing() && verification.differences.is_empty() {
+        ui.warn("Nothing could be compared");
+    } else if verification.passed() {
+        let not = verification.not_compared.len() as u64;
+        let equal =
+            if not == 0 { "all equal".to_owned() } else { format!("equal, but {} not compared", count(not, "table")) };
         ui.detail(format!(
-            "{}, {}, {} compared: all equal",
+            "{}, {}, {} compared: {equal}",
             count(verification.tables.len() as u64, "table"),
             count(verification.rows(), "row"),
             count(verification.compared as u64, "value")

@@ -5,7 +5,6 @@
 //! pg_dump's custom format and goes the usual way into staging. Its rows are counted twice: in the text, as it passes by, and in
 //! the staging database at the end.
 
-use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -31,8 +30,8 @@ pub struct Detour {
     database: String,
     /// What the database itself is like, where the text made it.
     pub description: Option<DatabaseDescription>,
-    /// Rows by table as the text had them.
-    pub rows: BTreeMap<String, Option<u64>>,
+    /// What the text held of it.
+    pub held: Database,
 }
 
 /// Loads a text of `length` bytes. `wanted` is the database that it must hold; without it one of `likely`, or the only one.
@@ -73,7 +72,7 @@ pub fn load(
     };
     let (name, held) = choose(&contents, wanted, likely)?;
     let database = name.unwrap_or(FIRST).to_owned();
-    let rows = held.rows.clone();
+    let held = held.clone();
     let description = match name {
         None => None,
         Some(name) => {
@@ -85,7 +84,7 @@ pub fn load(
     if contents.named().count() > 1 {
         context.ui.detail(format!("The backup holds {}; taking {}", names(&contents), printable(&database)));
     }
-    Ok(Detour { server, database, description, rows })
+    Ok(Detour { server, database, description, held })
 }
 
 fn start(context: &Context, running: &RunningService) -> Result<Running> {

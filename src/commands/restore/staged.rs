@@ -18,10 +18,12 @@ use crate::database::{checks, description, dump, fingerprint, load, session};
 use crate::error::{Failure, Kind};
 use crate::journal::State;
 use crate::manifest::{DatabaseDescription, Fingerprint, Manifest};
+use crate::plain_format::Database;
 use crate::service::{Address, RunningService};
 use crate::store::key::BackupKey;
+use crate::text::count;
 use crate::ui::comparison::show_verification;
-use crate::verification::{self, Depth, Difference, Verification};
+use crate::verification::{self, Depth, Difference, Reason, Verification};
 
 /// A backup that was loaded, in full, into a database beside the live one. Dropping it drops that database.
 pub struct Staged<'a> {
@@ -35,6 +37,8 @@ pub struct Staged<'a> {
     statements: BTreeMap<String, String>,
     /// Partitions whose rows may lie in another one of the same tree than before, each with its root.
     through_root: BTreeMap<String, String>,
+    /// Tables whose rows could not be counted in the dump.
+    uncounted: BTreeMap<String, Reason>,
     /// Settings of the database that this server refused.
     refused: Vec<String>,
     description: DatabaseDescription,
@@ -63,8 +67,8 @@ struct Loaded<'a> {
 struct OfText {
     /// What its database is like, where the text makes it.
     description: Option<DatabaseDescription>,
-    /// Rows by table as the text has them.
-    rows: BTreeMap<String, Option<u64>>,
+    /// What the text holds of it.
+    held: Database,
 }
 
 /// Bytes of a dump that come from a program at once.
@@ -131,8 +135,8 @@ pub fn load<'a>(
         let mut out = BufReader::with_capacity(BUFFER, pg_dump.stdout()?);
         let mut loaded = load_archive(&mut out, detour.description.as_ref().unwrap_or(&model), None)?;
         pg_dump.finish()?;
-        let plain::Detour { description, rows, .. } = detour;
-        loaded.of_text = Some(OfText { description, rows });
+        let plain::Detour { description, held, .. } = detour;
+        loaded.of_text = Some(OfText { description, held });
         Ok(loaded)
     })
     .with_context(|| format!("{name} can't be restored"))?;
@@ -149,7 +153,7 @@ pub fn load<'a>(
     refuse_replaced(beside.as_ref(), inside.as_ref(), bytes, &digest)?;
     // In this order: the database goes before the roles that own what is in it.
     let Loaded { toc, contents, mut roles, database, mut marker, of_text } = unpacked.value;
-    let (of_text, rows_of_text) = of_text.map_or((None, None), |of_text| (of_text.description, Some(of_text.rows)));
+    let (of_text, held) = of_text.map_or((None, None), |of_text| (of_text.description, Some(of_text.held)));
     // Whose it is stands in the archive alone where nothing, or only what is brief, lies beside it.
     if let Some(inside) = inside.as_ref().filter(|_| brief || beside.is_none()) {
         roles.add(&inside.database.roles)?;
@@ -169,8 +173,8 @@ pub fn load<'a>(
     marker.comment.clone_from(&description.comment);
     let refused = complete(context, service, database.name(), &marker, &description)?;
 
-    let rows = rows_of_text.unwrap_or_else(|| contents.tables(&toc));
-    let (expected, depth) = expectation(context, manifest, version_number, rows);
+    let (rows, uncounted) = counted(held, &toc, &contents);
+    let (expected, depth) = expectation(manifest, version_number, rows);
     let statements = dump::copy_statements(&toc);
     let through_root = dump::loaded_through_root(&toc);
     let missing = post_data.missing;
@@ -183,6 +187,7 @@ pub fn load<'a>(
         depth,
         statements,
         through_root,
+        uncounted,
         refused,
         description,
         missing,
@@ -204,7 +209,6 @@ fn marker(service: &RunningService, purpose: Purpose, name: &str, now: Timestamp
 
 /// What the loaded database is compared with, and how far: the manifest, else the rows of the dump itself.
 fn expectation(
-    context: &Context,
     manifest: Option<Manifest>,
     version_number: i32,
     rows: BTreeMap<String, Option<u64>>,
@@ -214,7 +218,7 @@ fn expectation(
             (manifest.fingerprint, Depth::Full)
         }
         Some(manifest) => (manifest.fingerprint, Depth::AcrossMajors),
-        None => (rows_of_dump(context, rows), Depth::Rows),
+        None => (rows_of_dump(rows), Depth::Rows),
     }
 }
 
@@ -254,13 +258,37 @@ fn complete(
 }
 
 /// Rows as the dump itself tells them: a COPY block has one line a row.
-fn rows_of_dump(context: &Context, tables: BTreeMap<String, Option<u64>>) -> Fingerprint {
-    let uncounted = tables.values().filter(|rows| rows.is_none()).count();
-    if uncounted > 0 {
-        context.ui.warn(format!("The rows of {uncounted} tables can't be counted in this dump (how it is compressed), so they are not compared"));
-    }
+fn rows_of_dump(tables: BTreeMap<String, Option<u64>>) -> Fingerprint {
     let tables: BTreeMap<String, u64> = tables.into_iter().filter_map(|(name, rows)| Some((name, rows?))).collect();
     Fingerprint { tables, ..Fingerprint::default() }
+}
+
+/// Rows by table as the backup has them, in its text where it is one, and why some are not known.
+fn counted(
+    text: Option<Database>,
+    toc: &Toc,
+    contents: &Contents,
+) -> (BTreeMap<String, Option<u64>>, BTreeMap<String, Reason>) {
+    match text {
+        Some(held) => {
+            let uncounted = uncounted_of_text(&held);
+            (held.rows, uncounted)
+        }
+        None => (contents.tables(toc), uncounted_of_archive(toc, contents)),
+    }
+}
+
+/// Tables of an archive whose rows could not be counted, and why.
+pub fn uncounted_of_archive(toc: &Toc, contents: &Contents) -> BTreeMap<String, Reason> {
+    let uncounted = toc.tables().filter(|entry| contents.rows.get(&entry.dump_id) == Some(&None));
+    let reason = |inserts| if inserts { Reason::Inserts } else { Reason::Compression };
+    uncounted.map(|entry| (entry.qualified_name(), reason(entry.copy_statement.is_none()))).collect()
+}
+
+/// Tables of an SQL text whose rows could not be counted, and why.
+pub fn uncounted_of_text(held: &Database) -> BTreeMap<String, Reason> {
+    let reason = |name: &String| if held.through_root.contains(name) { Reason::ThroughRoot } else { Reason::Inserts };
+    held.rows.iter().filter(|(_, rows)| rows.is_none()).map(|(name, _)| (name.clone(), reason(name))).collect()
 }
 
 fn refuse_foreign(toc: &Toc, wanted: Option<&str>) -> Result<()> {
@@ -305,9 +333,14 @@ impl<'a> Staged<'a> {
             return Ok(Verified { staged: self, verification });
         }
         show_verification(&context.ui, &verification);
-        let count = verification.differences.len();
-        let what = if count == 1 { "1 difference" } else { &format!("{count} differences") };
-        let failure = Failure::new(Kind::Difference, format!("What was loaded is not what was saved: {what}"));
+        let number = verification.differences.len() as u64;
+        let said = if number == 0 {
+            let tables = count(verification.not_compared.len() as u64, "table");
+            format!("Nothing of what was loaded could be compared with the backup: {tables} not compared")
+        } else {
+            format!("What was loaded is not what was saved: {}", count(number, "difference"))
+        };
+        let failure = Failure::new(Kind::Difference, said);
         Err(if self.marker.purpose == Purpose::Drill {
             failure.hint("Take a new backup and verify that one; the live database was not touched")
         } else {
@@ -332,10 +365,22 @@ impl<'a> Staged<'a> {
             found.tables.retain(|name, _| !of_extensions.contains(name));
             expected.tables.retain(|name, _| !of_extensions.contains(name));
         }
+        let mut uncounted = BTreeMap::new();
+        for (name, reason) in self.uncounted.iter().filter(|(name, _)| !of_extensions.contains(*name)) {
+            let root = self.through_root.get(name);
+            uncounted.insert(root.unwrap_or(name).clone(), *reason);
+        }
         for side in [&mut expected, &mut found] {
             verification::count_at_root(side, &self.through_root);
         }
+        if self.depth == Depth::Rows {
+            // Of a tree of partitions that was counted in part nothing is known.
+            expected.tables.retain(|name, _| !uncounted.contains_key(name));
+        }
         let mut verification = verification::compare(&expected, &found, self.depth);
+        if self.depth == Depth::Rows {
+            verification.not_compared = verification::not_compared(&expected, &found, &uncounted);
+        }
         if self.depth == Depth::Full {
             self.compare_database(&mut verification)?;
         }
