@@ -14,6 +14,7 @@
 
 pub mod encryption;
 pub mod pack;
+pub mod peek;
 pub mod proof;
 pub mod unpack;
 

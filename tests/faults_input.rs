@@ -193,8 +193,9 @@ fn b13_a_dump_of_a_newer_major_is_refused_before_anything_changes() {
     run.exits(1).says("runs PostgreSQL 15").says("--image-version 18");
     // Of a file its dump says it.
     let object = newer.bucket().get(&key);
-    let run = older.call("restore", &["-", "--force", "--foreign", "--no-safety-backup"]).input(object).run();
+    let run = older.call("restore", &["-", "--force", "--foreign"]).input(object).run();
     run.exits(1).says("runs PostgreSQL 15").says("--image-version 18");
+    older.call("restore", &["-", "--force"]).input(newer.bucket().get(&key)).run().exits(1).says("another service's");
     assert_eq!(older.bucket().names(), [""; 0]);
     assert_eq!(older.databases().len(), 1);
 }

@@ -93,6 +93,34 @@ fn what_is_packed_is_unpacked() {
 }
 
 #[test]
+fn a_dump_at_the_front_is_found_by_its_first_bytes() {
+    let found = |mut object: &[u8]| {
+        let mut beginning = [0; 64];
+        peek::dump_at_front(&mut object)?.read_exact(&mut beginning).ok()?;
+        Some((beginning.to_vec(), object.len()))
+    };
+    let dump: Vec<u8> = text(1 << 20).into_iter().rev().collect();
+    let (object, _) = pack(&dump, 4096, options(2, 128 << 10), &[(MANIFEST, b"{}")]);
+    let (beginning, unread) = found(&object).unwrap();
+    assert_eq!(beginning, dump[..64]);
+    assert!(object.len() - unread <= 16 << 10, "{unread} of {} are left", object.len());
+    let folder = tar::EntryType::Directory;
+    let theirs = |name: &'static str, kind| {
+        tgz(|builder| {
+            add(builder, "./backup/", folder, b"");
+            add(builder, name, kind, &dump);
+        })
+    };
+    assert_eq!(found(&theirs("./backup/export", FILE)).unwrap().0, dump[..64]);
+    // Everything else is for the real reader to judge.
+    for object in
+        [theirs("other", FILE), theirs(EXPORT, tar::EntryType::Symlink), gzip(b"short"), text(2000), Vec::new()]
+    {
+        assert_eq!(found(&object), None);
+    }
+}
+
+#[test]
 fn blocks_are_taken_without_copying_and_in_order() {
     let dump = text(100_000);
     let mut packer = Packer::new(Vec::new(), options(2, 4096)).unwrap();

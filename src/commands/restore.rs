@@ -167,15 +167,16 @@ fn restore(
     let described = certificate::describe(&source);
     let whose = source.named_for().unwrap_or(&args.service).clone();
     // Before anything is saved or loaded: a file that can't be read, a missing permission, a wrong key, something that is no backup.
-    let fetched = source.open(context, "restore", secrets)?;
-    let safe = args.stage_only || args.no_safety_backup;
-    let safety_backup = if safe { None } else { safety_backup(context, running, lock, settings, &name)? };
-
+    let mut fetched = source.open(context, "restore", secrets)?;
     let wanted = match &args.database {
         Some(database) => Some(database.clone()),
         None if args.foreign => None,
         None => fetched.database_name(context, &whose)?,
     };
+    staged::refuse_unfit(running, &mut fetched, wanted.as_deref())?;
+    let safe = args.stage_only || args.no_safety_backup;
+    let safety_backup = if safe { None } else { safety_backup(context, running, lock, settings, &name)? };
+
     let staged = staged::load(context, running, Purpose::Staging, fetched, wanted.as_deref())?;
     let verified = staged.verify(context, args.accept_differences)?;
     show_verification(&context.ui, verified.verification());

@@ -100,13 +100,7 @@ impl Toc {
     /// See [`FormatError`].
     pub fn read(reader: &mut (impl Read + ?Sized)) -> Result<Self, FormatError> {
         let mut input = Recorder { reader, bytes: Vec::with_capacity(STEP) };
-        let layout = header(&mut input)?;
-        for _ in 0..7 {
-            input.number()?; // second, minute, hour, day, month, year, summer time
-        }
-        let database = input.string()?;
-        let server_version = input.string()?;
-        let dump_version = input.string()?;
+        let begun = Self::begin(&mut input)?;
         let count = input.number()?;
         let count = u32::try_from(count).map_err(|_| input.damaged(format!("it claims {count} entries")))?;
         let mut starts = Vec::new();
@@ -114,7 +108,7 @@ impl Toc {
         for _ in 0..count {
             // `LARGEST` fits in 32 bits, so this never fails.
             starts.push(u32::try_from(input.bytes.len()).map_err(|_| input.too_large())?);
-            ids.push(Spans::parse(&mut input, layout)?.dump_id);
+            ids.push(Spans::parse(&mut input, begun.layout)?.dump_id);
         }
         ids.sort_unstable();
         if let Some(twice) = ids.windows(2).find_map(|pair| match pair {
@@ -126,7 +120,29 @@ impl Toc {
         let mut bytes = input.bytes;
         bytes.shrink_to_fit();
         starts.shrink_to_fit();
-        Ok(Self { bytes, starts, layout, database, server_version, dump_version })
+        Ok(Self { bytes, starts, ..begun })
+    }
+
+    /// Reads the header alone, which names the database and the versions: a table of contents without entries.
+    ///
+    /// # Errors
+    /// See [`FormatError`].
+    pub fn read_header(reader: &mut (impl Read + ?Sized)) -> Result<Self, FormatError> {
+        let mut input = Recorder { reader, bytes: Vec::new() };
+        let begun = Self::begin(&mut input)?;
+        Ok(Self { bytes: input.bytes, ..begun })
+    }
+
+    /// Reads what stands before the number of entries. The bytes stay with the input.
+    fn begin<R: Read + ?Sized>(input: &mut Recorder<'_, R>) -> Result<Self, FormatError> {
+        let layout = header(input)?;
+        for _ in 0..7 {
+            input.number()?; // second, minute, hour, day, month, year, summer time
+        }
+        let database = input.string()?;
+        let server_version = input.string()?;
+        let dump_version = input.string()?;
+        Ok(Self { bytes: Vec::new(), starts: Vec::new(), layout, database, server_version, dump_version })
     }
 
     /// Exactly the bytes that were read: the beginning of the archive up to its first block.

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::archive::Transfer;
 use crate::archive::encryption::{self, Secrets, Seen};
 use crate::archive::proof::{Expected, Proven};
+use crate::archive::{Transfer, peek};
 use crate::catalog::Backup;
 use crate::catalog::selector::Selector;
 use crate::commands::arguments::{Chosen, Trust};
@@ -18,6 +18,7 @@ use crate::commands::context::Context;
 use crate::commands::encryption::unlock::explain;
 use crate::commands::objects::{Asked, Named};
 use crate::commands::renewal;
+use crate::custom_format::Toc;
 use crate::error::Failure;
 use crate::interrupt::Awaited;
 use crate::manifest::{Manifest, Object, unhex};
@@ -364,6 +365,28 @@ impl Source {
 }
 
 impl Fetched {
+    /// What the dump's header says, where nothing beside it has said it and it is an archive of pg_dump at the front of its archive. The
+    /// reader still gives everything.
+    ///
+    /// # Errors
+    /// When it can't be read; what is damaged is for whoever reads on to name.
+    pub fn dump_header(&mut self) -> Result<Option<Toc>> {
+        if self.manifest.is_some() {
+            return Ok(None);
+        }
+        let reader = std::mem::replace(&mut self.reader, Box::new(io::empty()));
+        let mut kept = Kept { reader, bytes: Vec::new(), failure: None };
+        // What was looked at for its beginning counts as read, too.
+        let front = kept.by_ref().take(LOOKED_AT - 2 * BEGINNING as u64);
+        let header = peek::dump_at_front(front).and_then(|mut dump| Toc::read_header(&mut dump).ok());
+        let Kept { reader, bytes, failure } = kept;
+        if let Some(error) = failure {
+            return Err(Transfer::new("its beginning can't be read", error).into());
+        }
+        self.reader = Box::new(io::Cursor::new(bytes).chain(reader));
+        Ok(header)
+    }
+
     /// The database whose dump it must hold: a file can be anything, and another service's dump would replace this one's data.
     ///
     /// # Errors
@@ -373,6 +396,30 @@ impl Fetched {
             return Ok(None);
         }
         Ok(Some(database_of(context, service)))
+    }
+}
+
+/// Keeps what is read, and why it could not be.
+struct Kept {
+    reader: Box<dyn Read + Send>,
+    bytes: Vec<u8>,
+    failure: Option<io::Error>,
+}
+
+impl Read for Kept {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.reader.read(buffer) {
+            Ok(read) => {
+                self.bytes.extend_from_slice(buffer.get(..read).unwrap_or_default());
+                Ok(read)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                let text = io::Error::other(error.to_string());
+                self.failure = Some(error);
+                Err(text)
+            }
+        }
     }
 }
 

@@ -291,6 +291,16 @@ pub fn uncounted_of_text(held: &Database) -> BTreeMap<String, Reason> {
     held.rows.iter().filter(|(_, rows)| rows.is_none()).map(|(name, _)| (name.clone(), reason(name))).collect()
 }
 
+/// Refuses another service's dump, or one of a newer server, by the first bytes of what was fetched: before anything is saved or loaded.
+///
+/// # Errors
+/// When it is one, or can't be read.
+pub fn refuse_unfit(service: &RunningService, fetched: &mut Fetched, wanted: Option<&str>) -> Result<()> {
+    let Some(header) = fetched.dump_header()? else { return Ok(()) };
+    refuse_foreign(&header, wanted)?;
+    load::check_fits(&header, &mut session::connect_beside(service)?, service)
+}
+
 fn refuse_foreign(toc: &Toc, wanted: Option<&str>) -> Result<()> {
     match wanted {
         Some(wanted) if toc.database() != wanted => Err(Failure::failed(format!(
