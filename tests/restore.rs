@@ -239,7 +239,6 @@ fn a_restore_can_be_looked_at_and_given_up() {
     let other = host.service("other", Postgres::V18);
     let refused = other.pgbackup("restore", &["--file", text, "--force"]).exits(1);
     assert_snapshot!(refused.err.lines().map(crate::host::redaction::redact).collect::<Vec<_>>().join("\n"), @r#"
-    !  The database other has no tables: is it the one your app uses?
     !  The dump is one of a database called "prod", not of "other": is it another service's?
     !  If it is the right one name it: --database prod
     !  The live database was not touched
