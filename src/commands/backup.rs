@@ -224,7 +224,6 @@ pub fn take(
     } else {
         Telling::begin(context, Work::Backup, name)
     };
-    let had_failed = telling::backup_had_failed(&history.read().unwrap_or_default());
     let result = pipeline::run(context, service, store, occasion, &history);
     let seconds = Some(began.elapsed().as_secs_f64());
     match result {
@@ -245,6 +244,8 @@ pub fn take(
                 context.ui.detail(count(manifest.fingerprint.checks.len() as u64, "check") + " recorded");
             }
             suspicion::warn(context, &manifest);
+            // Looked up now: another run may have told a missed one while this one was under way.
+            let had_failed = telling::backup_had_failed(&history.read().unwrap_or_default());
             let record = BackupRecord::new(manifest.clone(), store.describe(), bytes, confirmed_by);
             if let Err(error) = history.append(&Entry::now(Event::Backup(Box::new(record)), seconds)) {
                 context.ui.warn(format!("The backup is saved, but not in the history of this host: {error:#}"));
