@@ -297,7 +297,10 @@ fn a_passphrase_of_dokku_postgres_is_used_by_itself() {
         "bash",
         &[
             "-c",
-            &format!("set -o pipefail; {}", line.as_str().unwrap().replace("aws s3", &format!("{} s3", Host::aws()))),
+            &format!(
+                "set -o pipefail; {}",
+                line.as_str().unwrap().replace("aws s3", &format!("{} s3", Host::aws_program()))
+            ),
         ],
     );
     let shell = shell.env("AWS_ACCESS_KEY_ID", &id).env("AWS_SECRET_ACCESS_KEY", &secret);

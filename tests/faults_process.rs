@@ -96,7 +96,8 @@ fn told_to_stop(service: &Service, command: &str, words: &[&str], signal: Signal
     until(&mut process);
     process.signal(signal);
     let ended = process.end().exits(130, "Interrupted");
-    assert!(ended.took < Duration::from_secs(5), "{signal:?} was obeyed after {:?}", ended.took);
+    // Far more than it takes, far less than the work would: this machine may be busy.
+    assert!(ended.took < Duration::from_secs(20), "{signal:?} was obeyed after {:?}", ended.took);
     nothing_is_left(service);
     assert_eq!(Whole::of(service), before);
 }

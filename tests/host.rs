@@ -12,6 +12,7 @@
 //! ```
 
 pub mod app;
+mod aws;
 pub mod bucket;
 pub mod call;
 pub mod process;
@@ -117,8 +118,13 @@ impl Host {
         variable("SANDBOX_IMAGE")
     }
 
-    /// The AWS command line.
-    pub fn aws() -> String {
+    /// `aws --endpoint-url … --output json WORDS…` with a key of the S3 server.
+    pub fn aws(&self, key: Key, words: &[&str]) -> Run {
+        aws::call(self, key, words)
+    }
+
+    /// The AWS command line as a program.
+    pub fn aws_program() -> String {
         variable("SANDBOX_CACHE") + "/venv/bin/aws"
     }
 

@@ -115,15 +115,7 @@ fn a_bucket_with_versions_gives_back_what_was_replaced_or_deleted() {
     let service = host.service("prod", Postgres::V18);
     let (name, bucket) = (service.name.as_str(), service.name.as_str());
     let place = format!("s3://{bucket}/backups");
-    let (id, secret) = Key::Admin.pair();
-    let aws = |words: &[&str]| {
-        host.call(&Host::aws(), &[&["--endpoint-url", host.endpoint.as_str()], words].concat())
-            .env("AWS_ACCESS_KEY_ID", &id)
-            .env("AWS_SECRET_ACCESS_KEY", &secret)
-            .env("AWS_DEFAULT_REGION", &host.region)
-            .run()
-            .succeeds()
-    };
+    let aws = |words: &[&str]| host.aws(Key::Admin, words).succeeds();
     let file = tempfile::NamedTempFile::new().unwrap();
     let replace = |bytes: &[u8]| {
         fs::write(file.path(), bytes).unwrap();

@@ -11,15 +11,9 @@ fn what_an_object_lock_keeps_is_said_and_is_no_error() {
     let service = host.service("locked", Postgres::V15);
     service.sql("CREATE TABLE users AS SELECT i AS id FROM generate_series(1, 562) i");
     // Only the server's own user makes buckets; such a one keeps the versions of its objects, too.
-    let (id, secret) = Key::Admin.pair();
     let bucket = format!("locked{}", service.name.rsplit("-t").next().unwrap());
-    let aws = |words: &[&str]| {
-        let mut all = vec!["--endpoint-url", host.endpoint.as_str(), "--output", "json", "s3api"];
-        all.extend(words);
-        all.extend(["--bucket", bucket.as_str()]);
-        let call = host.call(&Host::aws(), &all).env("AWS_DEFAULT_REGION", &host.region);
-        call.env("AWS_ACCESS_KEY_ID", &id).env("AWS_SECRET_ACCESS_KEY", &secret).run().succeeds()
-    };
+    let aws =
+        |words: &[&str]| host.aws(Key::Admin, &[&["s3api"], words, &["--bucket", bucket.as_str()]].concat()).succeeds();
     aws(&["create-bucket", "--object-lock-enabled-for-bucket"]);
     service.authorize(Key::Admin);
     service.set("destination", &format!("s3://{bucket}/here"));

@@ -24,17 +24,7 @@ impl Bucket {
 
     /// `aws --endpoint-url … WORDS…` with the key that may do all in the bucket.
     pub fn aws(&self, words: &[&str]) -> Run {
-        let (id, secret) = Key::Full.pair();
-        let aws = Host::aws();
-        let mut all = vec!["--endpoint-url", self.host.endpoint.as_str(), "--output", "json"];
-        all.extend(words);
-        self.host
-            .call(&aws, &all)
-            .env("AWS_ACCESS_KEY_ID", &id)
-            .env("AWS_SECRET_ACCESS_KEY", &secret)
-            .env("AWS_DEFAULT_REGION", &self.host.region)
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .run()
+        self.host.aws(Key::Full, words)
     }
 
     fn key(&self, name: &str) -> String {

@@ -78,12 +78,7 @@ impl Call {
         if let Some(feeder) = feeder {
             feeder.join().unwrap();
         }
-        Run {
-            line: self.line,
-            code: output.status.code().unwrap_or(-1),
-            bytes: output.stdout,
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Run::new(self.line, output.status.code().unwrap_or(-1), output.stdout, &output.stderr)
     }
 }
 
@@ -101,6 +96,10 @@ pub struct Run {
 }
 
 impl Run {
+    pub(super) fn new(line: String, code: i32, bytes: Vec<u8>, err: &[u8]) -> Self {
+        Self { line, code, bytes, err: String::from_utf8_lossy(err).into_owned() }
+    }
+
     /// Standard output as text.
     pub fn out(&self) -> String {
         String::from_utf8(self.bytes.clone()).unwrap_or_else(|_| panic!("{} wrote no text", self.line))
