@@ -153,20 +153,26 @@ fn a_bucket_with_versions_gives_back_what_was_replaced_or_deleted() {
     assert_eq!(keys(&of_one), ["daily.tgz", "daily.tgz"]);
 
     let restore = |words: &[&str], rows| {
-        service
-            .pgbackup("restore", &[words, &["--force", "--no-safety-backup", "--allow-unsigned"]].concat())
-            .succeeds()
-            .says("all equal");
+        service.pgbackup("restore", &[words, &["--force", "--no-safety-backup"]].concat()).succeeds().says("all equal");
         assert_eq!(service.rows("users"), rows, "{words:?}");
     };
-    restore(&["daily.tgz", "--version-id", &old], 562);
-    restore(&["daily.tgz"], 100);
-    restore(&["daily.tgz", "--version-id", &new], 100);
+    restore(&["daily.tgz", "--version-id", &old, "--allow-unsigned"], 562);
+    restore(&["daily.tgz", "--allow-unsigned"], 100);
+    restore(&["daily.tgz", "--version-id", &new, "--allow-unsigned"], 100);
     service.pgbackup("restore", &[&own, "--force"]).exits(4);
-    // Nothing vouches for what lies beside the signed ones.
-    service.pgbackup("restore", &[&own, "--version-id", &deleted, "--force"]).exits(1).says("--allow-unsigned");
-    service.pgbackup("check", &["daily.tgz", "--version-id", &new]).exits(1).says("--allow-unsigned");
+    // Its description is proven with it, whichever version of that it is; nothing vouches for what lies beside the signed ones.
     restore(&[&own, "--version-id", &deleted], 562);
+    let forge = |name: &str| aws(&["s3", "cp", "--quiet", file.path().to_str().unwrap(), &format!("{place}/{name}")]);
+    let description = format!("{own}.manifest.json");
+    forge(&description);
+    aws(&["s3", "rm", "--quiet", &format!("{place}/{description}")]);
+    restore(&[&own, "--version-id", &deleted], 562);
+    forge(&own);
+    let forged = service.pgbackup("list", &["--versions", &own, "--format", "json"]).succeeds().json();
+    let forged = forged.as_array().unwrap().iter().find(|row| row["present"] == true).unwrap()["version_id"].clone();
+    let words = [own.as_str(), "--version-id", forged.as_str().unwrap(), "--force"];
+    service.pgbackup("restore", &words).exits(1).says("--allow-unsigned");
+    service.pgbackup("check", &["daily.tgz", "--version-id", &new]).exits(1).says("--allow-unsigned");
     for command in ["check", "verify"] {
         service.pgbackup(command, &["daily.tgz", "--version-id", &old, "--allow-unsigned"]).succeeds().says("562 rows");
     }

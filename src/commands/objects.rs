@@ -3,6 +3,8 @@
 //! Newer generations of dokku-postgres save under a name that the user chose, with or without a time in it, and leave it to the bucket's
 //! versions to keep the older ones. Such a name doesn't say whose backup it is: what decides is the database that is dumped in it.
 
+use std::io::Read as _;
+
 use anyhow::Result;
 use jiff::Timestamp;
 
@@ -10,13 +12,17 @@ use crate::catalog::store_failure;
 use crate::commands::Context;
 use crate::commands::arguments::Elsewhere;
 use crate::error::{Failure, Kind};
+use crate::manifest::{LARGEST, Manifest};
 use crate::service::Service;
 use crate::service::arrangement::ObjectName;
 use crate::service::name::ServiceName;
+use crate::signing::{Keys, Standing};
 use crate::store::destination::Destination;
 use crate::store::key::BackupKey;
 use crate::store::{ObjectInfo, Store, StoreError, Version, VersionId};
 
+/// How many versions of a description are read at most: it is written once, but somebody may have put others over it.
+const DESCRIPTIONS: usize = 20;
 /// What the names of such objects end with.
 const ENDINGS: [&str; 2] = [".tgz", ".tgz.gpg"];
 
@@ -30,6 +36,8 @@ pub struct Named {
     pub object: ObjectInfo,
     /// Which version is meant, where it isn't the present one.
     pub version: Option<VersionId>,
+    /// Its description, where one was found that a key of this host has signed.
+    pub manifest: Option<Manifest>,
     /// As the user calls it: with its folder, seen from the destination.
     name: String,
 }
@@ -72,6 +80,25 @@ impl Named {
             None => self.store.open(&self.object.name),
             Some(version) => self.store.open_version(&self.object.name, version),
         }
+    }
+
+    /// Looks for the description that lay beside an earlier version: signed with a key that is known, and of an object of just this length.
+    /// Whoever reads the object proves the rest. What can't be found or read vouches for nothing, and is no error.
+    pub fn find_description(&mut self, keys: &Keys) {
+        let (Some(_), Ok(key)) = (&self.version, self.object.name.parse::<BackupKey>()) else { return };
+        let sidecar = key.sidecar();
+        let mut versions = self.store.versions(&sidecar).unwrap_or_default();
+        versions.retain(|version| version.object.name == sidecar && !version.deleted);
+        versions.sort_by_key(|version| std::cmp::Reverse(version.object.modified));
+        self.manifest = versions.iter().take(DESCRIPTIONS).find_map(|version| {
+            let mut text = Vec::new();
+            let reader = self.store.open_version(&sidecar, &version.id).ok()?;
+            reader.take(LARGEST + 1).read_to_end(&mut text).ok()?;
+            let manifest = Manifest::parse(&text, Some(&key)).ok()?;
+            let fits = manifest.object.as_ref().is_some_and(|object| object.bytes == self.object.bytes);
+            let signed = matches!(keys.judge(&key, Some(&manifest), false), Standing::Signed(_));
+            (fits && signed).then_some(manifest)
+        });
     }
 
     /// The object that is asked for, if it is one of these: a name that is no backup's key and that an object has, or any name with a version.
@@ -119,6 +146,7 @@ impl Named {
             service: whose.clone(),
             object,
             version: asked.version.cloned(),
+            manifest: None,
             name: if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") },
         };
         match (found, asked.version) {

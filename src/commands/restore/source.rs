@@ -146,7 +146,7 @@ pub fn choose(
     if backup == Some("-") {
         if io::stdin().is_terminal() {
             return Err(Failure::usage("Standard input is a terminal, not a backup")
-                .hint("Pipe one in: … - < backup.tgz")
+                .hint(format!("Pipe one in: dokku pgbackup:{doing} {service} - < backup.tgz"))
                 .into());
         }
         return Ok(Source::Stdin);
@@ -162,9 +162,12 @@ pub fn choose(
     let asked = Asked { text: backup, version: chosen.at.version_id.as_ref() };
     let named = Named::find(context, service, keys_of, elsewhere, asked)
         .map_err(|error| backups::explain(error, context, keys_of, elsewhere))?;
-    if let Some(named) = named {
-        // Nothing beside it vouches for it: it counts as what was saved when the store took it.
-        judge(context, &named.describe(), (&named.key(context.now()), None, false), chosen.trust)?;
+    if let Some(mut named) = named {
+        // Beside a name of its own nothing vouches for it; beside a version of a backup of ours lies a version of its description.
+        if let Ok(keys) = Keys::read(&context.environment.data_folder()) {
+            named.find_description(&keys);
+        }
+        judge(context, &named.describe(), (&named.key(context.now()), named.manifest.as_ref(), false), chosen.trust)?;
         return Ok(Source::Object(Box::new(named)));
     }
     let selector = Selector::new(backup, chosen.before)?;
@@ -199,7 +202,7 @@ fn judge(
         Standing::Unknown(key) => {
             context.ui.warn(format!("{shown} is signed with the key {key}, which this host doesn't know"));
             context.ui.warn(
-                "Whether it is what was saved can't be told; take the key over with pgbackup:signing-key --import",
+                "Whether it is what was saved can't be told; if its host was yours, take its key over: dokku pgbackup:signing-key --import < signing-key.txt",
             );
         }
         Standing::Refused(why) if trust.allow_unsigned => {
@@ -208,7 +211,7 @@ fn judge(
         Standing::Refused(why) => {
             return Err(Failure::failed(format!("{shown} is refused: {why}"))
                 .hint("Since this host signs the backups of this service each of them has to be signed: somebody else may have put this one there")
-                .hint("If another host of yours has made it, let this one know its key: pgbackup:signing-key --import")
+                .hint("If another host of yours has made it, let this one know its key: dokku pgbackup:signing-key --import < signing-key.txt")
                 .hint("If you know that it is right (dokku postgres:backup has made it), add --allow-unsigned")
                 .into());
         }
@@ -242,7 +245,8 @@ impl Source {
     pub fn manifest(&self) -> Option<&Manifest> {
         match self {
             Self::Stored { backup, .. } => backup.manifest.as_ref(),
-            Self::Object(_) | Self::File(_) | Self::Link(_) | Self::Stdin => None,
+            Self::Object(named) => named.manifest.as_ref(),
+            Self::File(_) | Self::Link(_) | Self::Stdin => None,
         }
     }
 
@@ -308,25 +312,16 @@ impl Source {
             Self::Stored { store, backup, elsewhere, standing } => {
                 let reader = store
                     .open(&backup.key.to_string())
-                    .map_err(|error| ways_out(error, doing, &store.describe(), &backup.key, elsewhere))?;
+                    .map_err(|error| ways_out(context, error, doing, &store.describe(), &backup.key, elsewhere))?;
                 let metered = Metered::new(reader, context, label, backup.bytes);
-                let object = backup.manifest.as_ref().and_then(|manifest| manifest.object.as_ref());
-                let expected = object.filter(|_| matches!(standing, Standing::Signed(_))).and_then(expected);
-                let reader: Box<dyn Read + Send> = match expected {
-                    Some(expected) => Box::new(Proven::new(metered, expected)?),
-                    None => Box::new(metered),
-                };
+                let signed = backup.manifest.as_ref().filter(|_| matches!(standing, Standing::Signed(_)));
+                let reader = proven(metered, signed)?;
                 Fetched { reader, encrypted: None, manifest: backup.manifest, name, stored: true }
             }
             Self::Object(named) => {
-                let reader = named.open()?;
-                Fetched {
-                    reader: Box::new(Metered::new(reader, context, label, Some(named.object.bytes))),
-                    encrypted: None,
-                    manifest: None,
-                    name,
-                    stored: false,
-                }
+                let metered = Metered::new(named.open()?, context, label, Some(named.object.bytes));
+                let reader = proven(metered, named.manifest.as_ref())?;
+                Fetched { reader, encrypted: None, manifest: named.manifest, name, stored: false }
             }
             Self::File(path) => {
                 let file = File::open(&path).with_context(|| format!("{} can't be read", path.display()))?;
@@ -423,6 +418,15 @@ impl Read for Kept {
     }
 }
 
+/// Proves what is read by its description, where that is signed.
+fn proven<R: Read + Send + 'static>(reader: R, signed: Option<&Manifest>) -> Result<Box<dyn Read + Send>> {
+    let object = signed.and_then(|manifest| manifest.object.as_ref());
+    Ok(match object.and_then(expected) {
+        Some(expected) => Box::new(Proven::new(reader, expected)?),
+        None => Box::new(reader),
+    })
+}
+
 /// What a signed description says of its object.
 fn expected(object: &Object) -> Option<Expected> {
     let proof = object.proof.as_ref()?;
@@ -464,26 +468,34 @@ pub fn likely_databases(context: &Context, service: &ServiceName) -> Vec<String>
 }
 
 /// What to do where the keys may not read: good practice, which must not stand in the way on the worst day.
-fn ways_out(error: StoreError, doing: &str, destination: &str, key: &BackupKey, elsewhere: bool) -> anyhow::Error {
+fn ways_out(
+    context: &Context,
+    error: StoreError,
+    doing: &str,
+    destination: &str,
+    key: &BackupKey,
+    elsewhere: bool,
+) -> anyhow::Error {
     if !matches!(error, StoreError::Denied { .. }) {
         return error.into();
     }
     let service = key.service();
     let object = format!("{destination}/{key}");
-    let failure = Failure::from_error(error.into());
-    let failure = if elsewhere {
-        failure.hint("Other keys are set with: dokku pgbackup:auth --global ACCESS_KEY_ID")
-    } else {
-        failure.hint(format!("That policy is printed by: dokku pgbackup:iam-policy {service} --role restore"))
-    };
+    let endpoint = context.settings(service).ok().and_then(|settings| settings.endpoint_url);
+    let endpoint = endpoint.map(|url| format!(" --endpoint-url {}", url.as_str())).unwrap_or_default();
+    // Standard input leaves nobody to ask.
+    let unasked = if doing == "restore" { " --force" } else { "" };
+    let mut failure = Failure::from_error(error.into());
+    if elsewhere {
+        failure.hints.retain(|hint| !hint.contains("iam-policy"));
+        failure = failure.hint("Other keys are set with: dokku pgbackup:auth --global ACCESS_KEY_ID");
+    }
     failure
         .hint("Or, with the same options, in place of the key:")
         .hint(format!(
-            "- from a machine that may read: aws s3 cp {object} - | ssh dokku@HOST pgbackup:{doing} {service} -"
+            "- from a machine that may read: aws s3 cp {object} -{endpoint} | ssh dokku@HOST pgbackup:{doing} {service} -{unasked}"
         ))
-        .hint(format!(
-            "- by a link made there (aws s3 presign {object}): dokku pgbackup:{doing} {service} \"https://…\""
-        ))
+        .hint(format!("- by a link made there (aws s3 presign {object}{endpoint}): dokku pgbackup:{doing} {service} \"LINK\""))
         .hint(format!("- from a file of this host: dokku pgbackup:{doing} {service} --file PATH"))
         .into()
 }
