@@ -13,12 +13,12 @@ use crate::host::{Host, Key, Postgres, Run, Service};
 const PASSPHRASE: &str = " correct * horse \"battery\" 'staple' $(id) ü ";
 
 /// A keyring of its own.
-struct Gpg {
-    home: tempfile::TempDir,
+pub struct Gpg {
+    pub home: tempfile::TempDir,
 }
 
 impl Gpg {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { home: tempfile::tempdir().unwrap() }
     }
 
@@ -36,7 +36,7 @@ impl Gpg {
     }
 
     /// Makes a key; its private and its public half, armored.
-    fn key(&self, user: &str, algorithm: &str, passphrase: &str) -> (Vec<u8>, Vec<u8>) {
+    pub fn key(&self, user: &str, algorithm: &str, passphrase: &str) -> (Vec<u8>, Vec<u8>) {
         self.run(&["--passphrase", passphrase, "--quick-generate-key", user, algorithm, "default", "never"], b"");
         if algorithm != "future-default" {
             // Of a named algorithm gpg makes no part that encrypts by itself.

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
+use crate::encryption::Gpg;
 use crate::host::{Call, Host, Key, Postgres, Run, Service};
 
 /// A Dokku host on which nothing was ever set or backed up.
@@ -186,8 +187,12 @@ fn a_host_that_is_gone_comes_back_from_its_bucket_alone() {
 #[test]
 fn an_encrypted_backup_comes_back_with_its_passphrase_or_private_key() {
     let host = Host::get();
+    let gpg = Gpg::new();
+    let (private, public) = gpg.key("ops@example.com", "future-default", "");
     let lost = host.service("prod", Postgres::V18);
     lost.sql(TABLES);
+    lost.call("encryption", &["--public-key", "-"]).input(public).run().succeeds();
+    let for_key = lost.backup();
     lost.call("encryption", &["--passphrase"]).input("pass * \"phrase\"\n").run().succeeds();
     let key = lost.backup();
     assert!(key.ends_with(".tgz.gpg"));
@@ -216,6 +221,22 @@ fn an_encrypted_backup_comes_back_with_its_passphrase_or_private_key() {
     assert_eq!(service.databases(), databases);
     let words = [name, "latest", "--from", place.as_str(), "--passphrase-file", "-", "--force"];
     new.call("restore", &words).input("pass * \"phrase\"\n").run().succeeds().says("all equal");
+    assert_eq!((service.rows("users"), service.rows("orders")), (562, 5000));
+
+    // One that only the private key opens, which nobody keeps on a host: from standard input, and by hand from gpg's own keyring.
+    service.sql("DROP TABLE orders, users");
+    let databases = service.databases();
+    new.run("restore", &[name, &for_key, "--from", &place, "--force"])
+        .exits(1)
+        .says("gpg --export-secret-keys")
+        .says("--private-key");
+    assert_eq!(service.databases(), databases);
+    let words = [name, for_key.as_str(), "--from", place.as_str(), "--private-key", "-", "--force"];
+    new.call("restore", &words).input(private).run().succeeds().says("all equal");
+    assert_eq!((service.rows("users"), service.rows("orders")), (562, 5000));
+    service.sql("DROP TABLE orders, users");
+    let shown_of_key = new.run("info", &[name, &for_key, "--from", &place]).succeeds().out();
+    new.shell(line_after(&shown_of_key, BY_HAND), &[("GNUPGHOME", gpg.home.path().to_str().unwrap())]).succeeds();
     assert_eq!((service.rows("users"), service.rows("orders")), (562, 5000));
 
     // By hand: gpg asks for the passphrase; here it has it from its own settings.
