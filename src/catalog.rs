@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
 
-use crate::error::Failure;
+use crate::error::{self, Failure};
 use crate::history::{BackupRecord, Depth, Entry, Event};
 use crate::manifest::{LARGEST, Manifest};
 use crate::service::name::ServiceName;
@@ -350,23 +350,11 @@ pub fn store_failure(message: impl Into<String>, error: StoreError) -> Failure {
         StoreError::Interrupted(interrupted) => Failure::from_error(interrupted.into()),
         StoreError::Misconfigured { message, hint } => failure.because(anyhow!(message)).hint(hint),
         StoreError::Denied { permission, resource } => {
-            let role = role_with(&permission);
+            let hints = error::hints_of_denied(&permission, &resource);
             let failure = failure.because(StoreError::Denied { permission, resource });
-            let failure = failure.hint("Add that permission to the role or keys that the destination is used with");
-            failure.hint(format!(
-                "The policy that has it is printed by: dokku pgbackup:iam-policy <service> --role {role}"
-            ))
+            hints.into_iter().fold(failure, Failure::hint)
         }
         error => failure.because(error),
-    }
-}
-
-/// Whose policy of `iam-policy` holds a permission.
-fn role_with(permission: &str) -> &'static str {
-    match permission {
-        "s3:PutObject" | "s3:AbortMultipartUpload" | "s3:PutObjectTagging" | "s3:PutObjectRetention" => "backup",
-        "s3:DeleteObject" | "s3:ListBucketMultipartUploads" => "prune",
-        _ => "restore",
     }
 }
 

@@ -8,6 +8,9 @@ use std::fmt;
 
 use crate::store::StoreError;
 
+/// What stands in a hint for the service, until somebody who knows it names it: [`Failure::of`].
+pub const SERVICE: &str = "<service>";
+
 /// What scripts may branch on; see `docs/exit-codes.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -78,6 +81,14 @@ impl Failure {
         self
     }
 
+    /// Names the service in what to type: a store doesn't know whose it is, and its hints say `<service>`.
+    #[must_use]
+    pub fn of(mut self, subject: &impl fmt::Display) -> Self {
+        let subject = subject.to_string();
+        self.hints.iter_mut().for_each(|hint| *hint = hint.replace(SERVICE, &subject));
+        self
+    }
+
     /// Adds the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<anyhow::Error>) -> Self {
@@ -103,9 +114,9 @@ impl Failure {
                 let kind = if matches!(store, StoreError::NotFound { .. }) { Kind::NoSuchBackup } else { Kind::Failed };
                 let failure = Self::new(kind, capitalized(&store.to_string()));
                 match store {
-                    StoreError::Denied { permission, resource } => failure.hint(format!(
-                        "Allow {permission} on {resource} in the policy of the role or user whose keys are used"
-                    )),
+                    StoreError::Denied { permission, resource } => {
+                        hints_of_denied(permission, resource).into_iter().fold(failure, Self::hint)
+                    }
                     StoreError::Misconfigured { hint, .. } => failure.hint(hint),
                     StoreError::Retained { .. } => failure.hint("It can be deleted when that time has passed"),
                     StoreError::Taken { .. } => failure.hint(
@@ -116,6 +127,31 @@ impl Failure {
             }
             None => Self::failed(capitalized(&format!("{error:#}"))),
         }
+    }
+}
+
+/// What to type where a permission is missing.
+pub fn hints_of_denied(permission: &str, resource: &str) -> Vec<String> {
+    let mut hints = vec![
+        format!("Allow {permission} on {resource} in the policy of the role or user whose keys are used"),
+        format!("That policy is printed by: dokku pgbackup:iam-policy {SERVICE} --role {}", role_with(permission)),
+    ];
+    if permission.starts_with("kms:") {
+        hints.push(format!("With the key in it once that is said: dokku pgbackup:set {SERVICE} sse aws:kms:KEY_ARN"));
+    }
+    hints
+}
+
+/// Whose policy of `pgbackup:iam-policy` holds a permission.
+pub fn role_with(permission: &str) -> &'static str {
+    match permission {
+        "s3:PutObject"
+        | "s3:AbortMultipartUpload"
+        | "s3:PutObjectTagging"
+        | "s3:PutObjectRetention"
+        | "kms:GenerateDataKey" => "backup",
+        "s3:DeleteObject" | "s3:ListBucketMultipartUploads" | "s3:GetObjectRetention" => "prune",
+        _ => "restore",
     }
 }
 

@@ -75,11 +75,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match Invocation::of(arguments) {
         Invocation::Command(name, arguments) => match cli::parse(&name, &arguments, &environment) {
             Ok(cli) => {
-                let service = arguments.first().and_then(|first| first.to_str()?.parse().ok());
+                let subject = subject(&arguments, &environment);
                 cli.switches.apply(&mut environment);
                 let context = context(environment);
                 let done = listen(&context).and_then(|()| cli.command.run(&context));
-                end(&context, done, service.as_ref())
+                end(&context, done, subject.as_deref())
             }
             Err(error) => exit_code(&Ui::of_process(environment.quiet, environment.trace), error, None),
         },
@@ -100,11 +100,22 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Whom the arguments are about: the first word that is a service of this host, wherever it stands among the flags; or else all of them.
+fn subject(arguments: &[OsString], environment: &Environment) -> Option<String> {
+    let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let names = words.iter().filter(|word| word.parse::<ServiceName>().is_ok());
+    let services = environment.lib_root.join("services/postgres");
+    let exists = names.clone().find(|name| services.join(name).is_dir());
+    let global = words.iter().find(|word| **word == "--global");
+    let first = words.first().filter(|first| first.parse::<ServiceName>().is_ok());
+    exists.or(first).or(global).map(ToString::to_string)
+}
+
 /// Shows how it went; whoever is told of it has no say in that, so they come last.
-fn end(context: &Context, done: anyhow::Result<()>, service: Option<&ServiceName>) -> ExitCode {
+fn end(context: &Context, done: anyhow::Result<()>, subject: Option<&str>) -> ExitCode {
     let code = match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit_code(&context.ui, error, service),
+        Err(error) => exit_code(&context.ui, error, subject),
     };
     commands::telling::finish(context);
     code
@@ -121,17 +132,15 @@ fn listen(context: &Context) -> anyhow::Result<()> {
 }
 
 /// Shows what went wrong, and says it in one number.
-fn exit_code(ui: &Ui, error: anyhow::Error, service: Option<&ServiceName>) -> ExitCode {
+fn exit_code(ui: &Ui, error: anyhow::Error, subject: Option<&str>) -> ExitCode {
     // `dokku pgbackup:list prod | head -1` is no failure.
     if error.chain().any(<dyn std::error::Error>::is::<OutputClosed>) {
         return ExitCode::SUCCESS;
     }
     let mut failure = Failure::from_error(error);
     // A store doesn't know whose it is; the user shall be able to copy what to type.
-    if let Some(service) = service {
-        for hint in &mut failure.hints {
-            *hint = hint.replace("<service>", service.as_str());
-        }
+    if let Some(subject) = subject {
+        failure = failure.of(&subject);
     }
     ui.fail(&failure);
     // What could be read as "no such command" by Dokku is never said.
@@ -171,6 +180,22 @@ mod tests {
         assert_eq!(of("subcommands/default", &["pgbackup"]), command("help", &[]));
         assert_eq!(of("commands", &["pgbackup:nosuch"]), Invocation::Commands(words(&["pgbackup:nosuch"])));
         assert_eq!(of("report", &["web"]), Invocation::Trigger("report".into(), words(&["web"])));
+    }
+
+    #[test]
+    fn who_is_meant_is_known_wherever_it_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        let lib_root = folder.path().to_owned();
+        std::fs::create_dir_all(lib_root.join("services/postgres/prod")).unwrap();
+        let environment = Environment::from_lookup(|name| (name == "DOKKU_LIB_ROOT").then(|| lib_root.clone().into()));
+        let of = |line: &str| subject(&words(&line.split(' ').collect::<Vec<_>>()), &environment);
+        assert_eq!(of("prod latest").as_deref(), Some("prod"));
+        assert_eq!(of("--limit 5 prod").as_deref(), Some("prod"));
+        assert_eq!(of("gone latest").as_deref(), Some("gone"));
+        assert_eq!(of("--global KEY").as_deref(), Some("--global"));
+        assert_eq!(of("--all"), None);
+        let failure = Failure::failed("x").hint("dokku pgbackup:auth <service> ACCESS_KEY_ID").of(&"prod");
+        assert_eq!(failure.hints, ["dokku pgbackup:auth prod ACCESS_KEY_ID"]);
     }
 
     #[test]

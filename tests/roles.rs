@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::host::{Host, Key, Postgres, Service};
-use crate::store::server::{ACCESS_KEY, BUCKET, Call, Fault, SECRET_KEY, Server};
+use crate::store::server::{ACCESS_KEY, BUCKET, Call, Fault, SECRET_KEY, Seen, Server};
 
 fn act_as(service: &Service, key: Key) {
     let (id, secret) = key.pair();
@@ -45,10 +45,15 @@ fn a_role_that_may_only_write_takes_backups_and_restores_by_what_it_is_handed() 
         words.extend((command == "restore").then_some("--force"));
         let run = service.pgbackup(command, &words).exits(1).says(&format!("s3:GetObject is missing for {object}"));
         for way in [
-            format!("aws s3 cp {object} - | ssh dokku@HOST pgbackup:{command}"),
-            format!("aws s3 presign {object}"),
+            format!(
+                "aws s3 cp {object} - --endpoint-url {} | ssh dokku@HOST pgbackup:{command} {} -{}",
+                host.endpoint,
+                service.name,
+                if command == "restore" { " --force" } else { "" }
+            ),
+            format!("aws s3 presign {object} --endpoint-url {}", host.endpoint),
             "--file PATH".to_owned(),
-            "pgbackup:iam-policy".to_owned(),
+            format!("pgbackup:iam-policy {} --role restore", service.name),
         ] {
             assert!(run.err.contains(&way), "{command} does not offer {way}:\n{}", run.err);
         }
@@ -90,7 +95,11 @@ fn a_role_that_may_only_read_restores_and_changes_nothing() {
     service.set("region", &host.region);
     act_as(&service, Key::Reader);
     service.pgbackup("verify", &[&key]).succeeds();
-    service.pgbackup("backup", &[]).exits(1).says("s3:PutObject is missing");
+    service
+        .pgbackup("backup", &[])
+        .exits(1)
+        .says("s3:PutObject is missing")
+        .says(&format!("iam-policy {} --role backup", service.name));
     service.pgbackup("delete", &[&key, "--force"]).exits(1).says("s3:DeleteObject is missing");
     let run = service.pgbackup("restore", &[&key, "--force"]).exits(1);
     assert!(run.err.contains("--no-safety-backup"), "{}", run.err);
@@ -104,11 +113,14 @@ fn a_role_that_may_only_read_restores_and_changes_nothing() {
 }
 
 /// What the policy of a role allows, in the calls that it is.
-fn allowed(role: &str, call: Call) -> bool {
-    match role {
-        "backup" => matches!(call, Call::Put | Call::Create | Call::Part(_) | Call::Complete | Call::Abort),
-        "restore" => matches!(call, Call::Get | Call::Head | Call::List),
-        _ => matches!(call, Call::Delete | Call::List | Call::Get | Call::Abort),
+fn allowed(role: &str, seen: &Seen) -> bool {
+    let of_retention = seen.query.split('&').any(|word| word == "retention" || word == "retention=");
+    match (role, seen.call) {
+        ("backup", call) => matches!(call, Call::Put | Call::Create | Call::Part(_) | Call::Complete | Call::Abort),
+        ("restore", call) => matches!(call, Call::Get | Call::Head | Call::List) && !of_retention,
+        // No backup is read by who may delete them.
+        (_, Call::Get | Call::Head) => seen.path.ends_with(".manifest.json") || of_retention,
+        (_, call) => matches!(call, Call::Delete | Call::List | Call::Abort),
     }
 }
 
@@ -122,11 +134,11 @@ fn each_role_can_do_its_work_and_names_the_one_permission_that_it_misses() {
     service.call("auth", &[ACCESS_KEY]).input(format!("{SECRET_KEY}\n")).run().succeeds();
     let role: Arc<Mutex<(&str, Option<Call>)>> = Arc::new(Mutex::new(("all", None)));
     let asked = Arc::clone(&role);
-    let refused = move |call: Call| {
+    let refused = move |seen: &Seen| {
         let (role, missing) = *asked.lock().unwrap();
-        role != "all" && (!allowed(role, call) || missing == Some(call))
+        role != "all" && (!allowed(role, seen) || missing == Some(seen.call))
     };
-    server.fail_where(refused, usize::MAX, Fault::Answer(403, "AccessDenied", "Access Denied"));
+    server.refuse(refused, usize::MAX, Fault::Answer(403, "AccessDenied", "Access Denied"));
     let act_as = |name: &'static str, missing: Option<Call>| *role.lock().unwrap() = (name, missing);
     let policy = |role: &str| service.pgbackup("iam-policy", &["--role", role]).succeeds().out();
     let keys = [service.backup(), service.backup(), service.backup()];

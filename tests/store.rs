@@ -738,8 +738,15 @@ mod s3_faults {
             error.to_string(),
             format!("s3://{BUCKET}/{NAME} is retained until 2999-01-02T03:04:05Z by the store's object lock")
         );
-        // One who may not look learns it from the refusal.
+        // One who may not look asks for just that, or learns it from the refusal.
         server.fail(Call::Head, 1, Fault::Plain(403, ""));
+        let until =
+            "<Retention><Mode>COMPLIANCE</Mode><RetainUntilDate>2999-01-02T03:04:05Z</RetainUntilDate></Retention>";
+        server.fail(Call::Get, 1, Fault::Plain(200, until));
+        let error = store.delete(NAME).unwrap_err();
+        assert!(matches!(error, StoreError::Retained { until: Some(_), .. }), "{error:?}");
+        server.fail(Call::Head, 1, Fault::Plain(403, ""));
+        server.fail(Call::Get, 1, Fault::Plain(403, ""));
         let locked = "Access Denied because object protected by object lock.";
         server.fail(Call::Delete, 1, Fault::Answer(403, "AccessDenied", locked));
         let error = store.delete(NAME).unwrap_err();

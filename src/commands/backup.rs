@@ -167,12 +167,12 @@ fn all(context: &Context, label: Option<&str>, patience: Duration) -> Result<()>
         match saved.and_then(Saved::copied_as_well) {
             Ok(_) => {}
             Err(error) if is_not_copied(&error) => {
-                context.ui.fail(&Failure::from_error(error));
+                context.ui.fail(&Failure::from_error(error).of(&name));
                 not_copied.push(name);
             }
             Err(error) => {
                 crate::interrupt::check()?;
-                context.ui.fail(&Failure::from_error(error));
+                context.ui.fail(&Failure::from_error(error).of(&name));
                 failed.push(name);
             }
         }

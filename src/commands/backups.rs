@@ -178,10 +178,11 @@ pub fn explain(error: anyhow::Error, context: &Context, service: &ServiceName, e
     let exists = Service::find(&context.environment.lib_root, service).is_ok();
     let subject = if exists { Subject::Service(service.clone()) } else { Subject::Global };
     let is_denied = failure.to_string().contains("permission s3:");
+    // It is of the place that is set.
+    failure.hints.retain(|hint| !hint.contains("iam-policy"));
     let of_store = is_denied || failure.hints.iter().any(|hint| hint.contains("<service>"));
     for hint in &mut failure.hints {
         *hint = hint
-            .replace(" (or dokku postgres:backup-auth <service> …)", "")
             .replace("dokku pgbackup:set <service> destination ", "--from ")
             .replace("<service>", &subject.to_string());
     }

@@ -68,7 +68,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         }
         if let Err(error) = one(args, context, &name) {
             crate::interrupt::check()?;
-            context.ui.fail(&Failure::from_error(error));
+            context.ui.fail(&Failure::from_error(error).of(&name));
             failed.push(name);
         }
     }

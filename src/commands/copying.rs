@@ -254,7 +254,10 @@ impl Trouble {
         let denied = matches!(error, StoreError::Denied { .. });
         let failure = store_failure(format!("{key} can't be read for its copy"), error);
         Self::store(if denied {
-            failure.hint("A copy is read from the first destination: see dokku pgbackup:iam-policy <service>")
+            failure.hint(format!(
+                "A copy is read from the first destination: see dokku pgbackup:iam-policy {}",
+                key.service()
+            ))
         } else {
             failure
         })
@@ -476,7 +479,9 @@ pub fn hint_of_the_copy(hint: &str) -> String {
             "endpoint-url" | "region" | "path-style" | "provider" | "checksums" | "auth" if is_property => {
                 format!("copy-{word}")
             }
-            word if before(1).ends_with("pgbackup:auth") => format!("{word} --copy"),
+            word if before(1).ends_with("pgbackup:auth") || before(1).ends_with("pgbackup:iam-policy") => {
+                format!("{word} --copy")
+            }
             word => word.to_owned(),
         });
     }
@@ -506,12 +511,16 @@ mod tests {
     fn hints_name_the_properties_of_the_copy() {
         for (first, second) in [
             (
-                "Look whether the endpoint is right (dokku pgbackup:set <service> endpoint-url …) and whether",
-                "Look whether the endpoint is right (dokku pgbackup:set <service> copy-endpoint-url …) and whether",
+                "Look whether the endpoint is right (dokku pgbackup:set <service> endpoint-url https://HOST) and whether",
+                "Look whether the endpoint is right (dokku pgbackup:set <service> copy-endpoint-url https://HOST) and whether",
             ),
             (
-                "Type: dokku pgbackup:auth <service> (or dokku postgres:backup-auth <service> …) with the right keys",
-                "Type: dokku pgbackup:auth <service> --copy (or dokku postgres:backup-auth <service> …) with the right keys",
+                "Give the right keys: dokku pgbackup:auth <service> ACCESS_KEY_ID",
+                "Give the right keys: dokku pgbackup:auth <service> --copy ACCESS_KEY_ID",
+            ),
+            (
+                "The policy that has it is printed by: dokku pgbackup:iam-policy <service> --role backup",
+                "The policy that has it is printed by: dokku pgbackup:iam-policy <service> --copy --role backup",
             ),
             (
                 "Type: dokku pgbackup:set prod region eu-central-1",

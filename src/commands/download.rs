@@ -20,6 +20,7 @@ use crate::commands::arguments::Elsewhere;
 use crate::commands::backups::{self, Place};
 use crate::commands::encryption::unlock::{Unlock, explain};
 use crate::commands::objects::{Asked, Named};
+use crate::commands::renewal::quoted;
 use crate::error::Failure;
 use crate::manifest::{self, Object};
 use crate::service::name::ServiceName;
@@ -159,12 +160,27 @@ fn to_output(args: &Args) -> bool {
     args.path.as_deref() == Some(Path::new("-"))
 }
 
+/// The same command with standard output as its place.
+fn to_output_instead(args: &Args) -> String {
+    let mut line = format!("dokku pgbackup:download {} {} -", args.service, quoted(&args.backup));
+    let mut add = |flag: &str, value: Option<String>| {
+        line.extend(value.map(|value| format!(" {flag} {}", quoted(&value))));
+    };
+    add("--version-id", args.version_id.as_ref().map(ToString::to_string));
+    add("--from", args.elsewhere.from.as_ref().map(ToString::to_string));
+    add("--service", args.elsewhere.source.as_ref().map(ToString::to_string));
+    if args.decrypt {
+        line.push_str(" --decrypt");
+    }
+    line
+}
+
 fn refuse_terminal(args: &Args, context: &Context) -> Result<()> {
     if to_output(args) {
         context.ui.reserve_output();
         if io::stdout().is_terminal() {
             return Err(Failure::usage("A backup is not for the terminal, and standard output is one")
-                .hint("Send it to a file or a program: dokku pgbackup:download … - > FILE")
+                .hint(format!("Send it to a file or a program: {} > {}.tgz", to_output_instead(args), args.service))
                 .into());
         }
     }
@@ -191,7 +207,7 @@ fn save(args: &Args, context: &Context, mut wanted: Wanted) -> Result<()> {
     if !force && fs::symlink_metadata(&path).is_ok() {
         return Err(taken(&path).into());
     }
-    let mut unfinished = Unfinished::create(&path)?;
+    let mut unfinished = Unfinished::create(&path, &to_output_instead(args))?;
     let checked = fetch(args, &mut wanted, &mut unfinished, context, secrets.as_ref())?;
     unfinished.finish(&path, force)?;
     context.ui.detail(checked);
@@ -309,7 +325,7 @@ struct Unfinished {
 }
 
 impl Unfinished {
-    fn create(path: &Path) -> Result<Self> {
+    fn create(path: &Path, instead: &str) -> Result<Self> {
         let name = path.file_name().ok_or_else(|| Failure::usage(format!("{} is no file", path.display())))?;
         let beside = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(|error| {
@@ -319,7 +335,7 @@ impl Unfinished {
             if denied {
                 failure
                     .hint("Dokku runs its commands as the user dokku, who may not write there")
-                    .hint("Write it as yourself with: dokku pgbackup:download … - > FILE")
+                    .hint(format!("Write it as yourself: {instead} > {}", path.display()))
             } else {
                 failure
             }
@@ -435,7 +451,7 @@ mod tests {
         let failure = Failure::from_error(download(&args("latest", &path), &shelf(), &context).unwrap_err());
         assert!(failure.message.ends_with("exists already"), "{failure}");
         assert_eq!(fs::read(&path).unwrap(), b"mine");
-        let unfinished = Unfinished::create(&path).unwrap();
+        let unfinished = Unfinished::create(&path, "").unwrap();
         assert!(unfinished.finish(&path, false).is_err(), "also one that appears in the meantime");
         assert_eq!(fs::read_dir(host.path()).unwrap().count(), 1);
         context.environment.force = true;

@@ -41,13 +41,13 @@ pub fn before_deploy(context: &Context, app: &str) -> Result<()> {
         };
         let error = match backup::one(context, &name, Some(&label), PATIENCE) {
             Ok(saved) => {
-                warn_of_missing_copy(context, saved)?;
+                warn_of_missing_copy(context, &name, saved)?;
                 continue;
             }
             Err(error) => error,
         };
         interrupt::check()?;
-        let failure = Failure::from_error(error);
+        let failure = Failure::from_error(error).of(&name);
         if wish == OnDeploy::Required {
             let mut stopped = Failure::new(
                 failure.kind,
@@ -66,11 +66,11 @@ pub fn before_deploy(context: &Context, app: &str) -> Result<()> {
 }
 
 /// A backup that is saved is what a deploy or a destruction asks for: that its copy is missing is said, and stops neither.
-fn warn_of_missing_copy(context: &Context, saved: backup::Saved) -> Result<Manifest> {
+fn warn_of_missing_copy(context: &Context, name: &ServiceName, saved: backup::Saved) -> Result<Manifest> {
     let manifest = saved.manifest.clone();
     if let Err(error) = saved.copied_as_well() {
         interrupt::check()?;
-        context.ui.fail(&Failure::from_error(error));
+        context.ui.fail(&Failure::from_error(error).of(name));
     }
     Ok(manifest)
 }
@@ -94,7 +94,7 @@ pub fn before_destroy(context: &Context, name: &ServiceName) -> Result<()> {
         return Ok(());
     }
     let saved = backup::one(context, name, Some("before it was destroyed"), PATIENCE).map_err(|error| {
-        let failure = Failure::from_error(error);
+        let failure = Failure::from_error(error).of(name);
         let mut stopped = Failure::new(
             failure.kind,
             format!("{name} is not destroyed, since it can't be backed up first: {failure}"),
@@ -102,7 +102,7 @@ pub fn before_destroy(context: &Context, name: &ServiceName) -> Result<()> {
         stopped.hints = failure.hints;
         stopped.hint(format!("To destroy it without a backup: dokku pgbackup:set {name} backup-on-destroy off"))
     })?;
-    let manifest = warn_of_missing_copy(context, saved)?;
+    let manifest = warn_of_missing_copy(context, name, saved)?;
     context.ui.detail("To get it back:");
     context.ui.detail(format!("    dokku postgres:create {name}"));
     // The service's own settings go with it.

@@ -1,7 +1,7 @@
 //! `pgbackup:iam-policy`: the least that a role must be allowed, as JSON for exactly the configured bucket and prefix.
 //!
-//! Pure but for reading the settings: nothing is asked of AWS, and nothing is changed there. A test holds the actions against what
-//! the store's errors call the permissions that are missing.
+//! Pure but for reading the settings: nothing is asked of AWS, and nothing is changed there. A test reads the code of the store: each
+//! permission that an error can name as missing is in the policy of the role that the error's hint names.
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -125,20 +125,22 @@ fn policy(role: Role, bucket: &str, prefix: &str, settings: &Settings) -> Value 
         on_objects.extend((!features.tags.is_empty()).then_some("s3:PutObjectTagging"));
     }
     // Copies are read from the first destination.
-    if is(Role::Restore) || is(Role::Prune) || settings.copy.is_some() {
+    if is(Role::Restore) || settings.copy.is_some() && is(Role::Backup) {
         on_objects.push("s3:GetObject");
     }
-    if is(Role::Prune) {
-        on_objects.push("s3:DeleteObject");
-        on_objects.extend(features.lock.map(|_| "s3:GetObjectRetention"));
-        on_objects.push("s3:AbortMultipartUpload");
+    if is(Role::Restore) {
+        // What was replaced or deleted.
+        on_objects.push("s3:GetObjectVersion");
     }
-    on_objects.dedup();
+    if is(Role::Prune) {
+        // Where the bucket has versions, a deletion of what is retained only hides it, and says that it went well: asked before. A bucket
+        // may retain what no property of ours asks it to.
+        on_objects.extend(["s3:DeleteObject", "s3:GetObjectRetention", "s3:AbortMultipartUpload"]);
+    }
     let mut seen = std::collections::HashSet::new();
     on_objects.retain(|action| seen.insert(*action));
     if role == Role::Prune {
         // Deleting needs the manifests beside the backups, not the backups.
-        on_objects.retain(|action| *action != "s3:GetObject");
         statements.push(json!({
             "Sid": "ReadManifests", "Effect": "Allow", "Action": ["s3:GetObject"],
             "Resource": format!("{bucket_arn}/{beneath}*.manifest.json"),
@@ -147,7 +149,9 @@ fn policy(role: Role, bucket: &str, prefix: &str, settings: &Settings) -> Value 
     statements.insert(0, json!({ "Sid": "Objects", "Effect": "Allow", "Action": on_objects, "Resource": objects }));
 
     if is(Role::Restore) || is(Role::Prune) {
-        let mut list = json!({ "Sid": "List", "Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": bucket_arn });
+        let actions: &[&str] =
+            if is(Role::Restore) { &["s3:ListBucket", "s3:ListBucketVersions"] } else { &["s3:ListBucket"] };
+        let mut list = json!({ "Sid": "List", "Effect": "Allow", "Action": actions, "Resource": bucket_arn });
         if !prefix.is_empty() {
             with(&mut list, "Condition", json!({ "StringLike": { "s3:prefix": format!("{beneath}*") } }));
         }
@@ -213,8 +217,13 @@ fn lifecycle(prefix: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use crate::dokku::properties::Properties;
+    use crate::error::role_with;
+
+    const PRUNES: [&str; 3] = ["s3:DeleteObject", "s3:GetObjectRetention", "s3:AbortMultipartUpload"];
 
     fn settings(set: &[(&str, &str)]) -> Settings {
         let folder = tempfile::tempdir().unwrap();
@@ -247,16 +256,35 @@ mod tests {
     #[test]
     fn the_others_may_what_they_need() {
         let restore = policy(Role::Restore, "bucket", "a", &settings(&[]));
-        assert_eq!(actions(&restore, "Objects"), ["s3:GetObject"]);
+        assert_eq!(actions(&restore, "Objects"), ["s3:GetObject", "s3:GetObjectVersion"]);
+        assert_eq!(actions(&restore, "List"), ["s3:ListBucket", "s3:ListBucketVersions"]);
         assert_eq!(restore["Statement"][1]["Condition"]["StringLike"]["s3:prefix"], "a/*");
         let prune = policy(Role::Prune, "bucket", "", &settings(&[]));
-        assert_eq!(actions(&prune, "Objects"), ["s3:DeleteObject", "s3:AbortMultipartUpload"]);
+        assert_eq!(actions(&prune, "Objects"), PRUNES);
         assert_eq!(actions(&prune, "ReadManifests"), ["s3:GetObject"]);
+        assert_eq!(actions(&prune, "List"), ["s3:ListBucket"]);
         assert!(prune["Statement"].as_array().unwrap().iter().all(|statement| statement.get("Condition").is_none()));
         let all = policy(Role::All, "bucket", "", &settings(&[]));
-        let wanted = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject", "s3:DeleteObject"];
-        assert_eq!(actions(&all, "Objects"), wanted);
-        assert_eq!(actions(&all, "List"), ["s3:ListBucket"]);
+        let wanted = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject", "s3:GetObjectVersion"];
+        assert_eq!(actions(&all, "Objects"), [&wanted[..], &PRUNES[..2]].concat());
+        assert_eq!(actions(&all, "List"), ["s3:ListBucket", "s3:ListBucketVersions"]);
+    }
+
+    #[test]
+    fn each_permission_that_the_store_can_miss_is_in_the_policy_that_its_hint_names() {
+        let mut code = include_str!("../store/s3.rs").to_owned();
+        code.push_str(include_str!("../store/s3/upload.rs"));
+        code.push_str(include_str!("../store/s3/download.rs"));
+        let named: HashSet<&str> = code
+            .split('"')
+            .filter(|text| text.strip_prefix("s3:").is_some_and(|name| name.chars().all(|c| c.is_ascii_alphabetic())))
+            .collect();
+        assert!(named.len() > 8, "{named:?}");
+        for permission in named {
+            let role = Role::from_str(role_with(permission), false).unwrap();
+            let allowed = policy(role, "bucket", "a", &settings(&[])).to_string();
+            assert!(allowed.contains(&format!("\"{permission}\"")), "{permission} is not in {allowed}");
+        }
     }
 
     #[test]
@@ -288,8 +316,7 @@ mod tests {
         assert_eq!(actions(&first, "Objects"), ["s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject"]);
         let second = policy(Role::Backup, "second", "", &both.of_copy().unwrap());
         assert_eq!(actions(&second, "Objects"), ["s3:PutObject", "s3:AbortMultipartUpload", "s3:PutObjectTagging"]);
-        let prune = policy(Role::Prune, "bucket", "", &both);
-        assert_eq!(actions(&prune, "Objects"), ["s3:DeleteObject", "s3:AbortMultipartUpload"]);
+        assert_eq!(actions(&policy(Role::Prune, "bucket", "", &both), "Objects"), PRUNES);
     }
 
     #[test]

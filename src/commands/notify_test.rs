@@ -64,7 +64,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let errands = errands(context, &settings, &name);
     if errands.is_empty() {
         return Err(Failure::failed(format!("Nobody is told of events of {}", args.service))
-            .hint(format!("Set a webhook: dokku pgbackup:set {} webhook-url https://…", args.service))
+            .hint(format!("Set a webhook: dokku pgbackup:set {} webhook-url https://HOST/HOOK", args.service))
             .hint(format!(
                 "Set a healthcheck: dokku pgbackup:set {} healthcheck-url https://hc-ping.com/UUID",
                 args.service

@@ -125,7 +125,7 @@ fn all(args: &Args, context: &Context) -> Result<(Vec<Row>, Result<()>)> {
         }
         if let Err(error) = one(args, &name, context, &mut rows) {
             crate::interrupt::check()?;
-            context.ui.fail(&Failure::from_error(error));
+            context.ui.fail(&Failure::from_error(error).of(&name));
             failed.push(name);
         }
     }
@@ -155,7 +155,7 @@ fn one(args: &Args, name: &ServiceName, context: &Context, rows: &mut Vec<Row>) 
     }
     let result = match (first, second) {
         (Err(error), Err(other)) => {
-            context.ui.fail(&Failure::from_error(error));
+            context.ui.fail(&Failure::from_error(error).of(name));
             Err(other)
         }
         (first, second) => first.and(second),
@@ -276,7 +276,7 @@ fn after_saving(
         plan.carry_out(store, context, lock).1
     })();
     if let Err(error) = pruned {
-        let failure = Failure::from_error(error);
+        let failure = Failure::from_error(error).of(service);
         context.ui.warn(format!("{what} could not be pruned: {failure}"));
         failure.hints.iter().for_each(|hint| context.ui.warn(hint));
         Telling::aside(context, Work::Prune, service).failed(&failure, None, Some(store.describe()));

@@ -80,7 +80,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         LastRun { began, ended: None, exit_code: None, owner: Owner::ourselves("schedule:run").ok() },
     );
     let result = wait_and_run(args, context, &entry);
-    let failure = result.err().map(Failure::from_error);
+    let failure = result.err().map(|error| Failure::from_error(error).of(&entry.subject));
     let exit_code = failure.as_ref().map_or(0, |failure| failure.kind.exit_code());
     let ended = context.now();
     note(context, &entry, LastRun { began, ended: Some(ended), exit_code: Some(exit_code), owner: None });
@@ -239,7 +239,7 @@ fn every(context: &Context, planned: &Planned) -> Result<()> {
             Ok(()) => done += 1,
             Err(error) => {
                 interrupt::check()?;
-                context.ui.fail(&Failure::from_error(error));
+                context.ui.fail(&Failure::from_error(error).of(&name));
                 failed.push(name.to_string());
             }
         }

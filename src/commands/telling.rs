@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::commands::context::Context;
 use crate::commands::{metrics, missed};
 use crate::dokku::environment::Environment;
-use crate::error::{Failure, Kind};
+use crate::error::{Failure, Kind, SERVICE};
 use crate::history::{Entry, Event, History};
 use crate::notify::messenger::Errand;
 use crate::notify::{By, Notice, Outcome, Work};
@@ -95,7 +95,7 @@ impl<'a> Telling<'a> {
             key: key.map(str::to_owned),
             destination,
             error: Some(failure.to_string()),
-            details: failure.hints.clone(),
+            details: failure.hints.iter().map(|hint| hint.replace(SERVICE, self.service.as_str())).collect(),
             ..self.notice(Outcome::Failed, format!("{what} {} failed: {failure}", self.service))
         });
     }

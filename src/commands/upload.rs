@@ -147,9 +147,11 @@ fn sweep_one(context: &Context, service: &Service, what: What) {
             .detail(format!("Took back the unfinished upload of {} that an interrupted {word} had left", note.key)),
         Err(error) => {
             context.ui.warn(format!("An interrupted {word} has left the unfinished upload of {}: {error:#}", note.key));
-            context.ui.warn(
-                "Its parts are stored unseen: a lifecycle rule of the bucket can remove them (AbortIncompleteMultipartUpload)",
-            );
+            let copy = if what == What::Copy { " --copy" } else { "" };
+            context.ui.warn(format!(
+                "Its parts are stored unseen until a rule of the bucket removes them: dokku pgbackup:iam-policy {}{copy} --lifecycle",
+                service.name
+            ));
             // A permission that is missing today is missing tomorrow: said once. Anything else is tried again.
             if !matches!(error.downcast_ref(), Some(StoreError::Denied { .. })) {
                 return;

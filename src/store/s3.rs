@@ -333,6 +333,7 @@ impl Store for S3Store {
                 let until = head.object_lock_retain_until_date().and_then(time);
                 Ok(until.filter(|until| *until > Timestamp::now()))
             }
+            Err(StoreError::Denied { .. }) => self.retention(name),
             Err(StoreError::Interrupted(stopped)) => Err(stopped.into()),
             Err(_) => Ok(None),
         }
@@ -420,6 +421,26 @@ impl Store for S3Store {
 }
 
 impl S3Store {
+    /// Until when an object is retained, for a role that may ask just that and read nothing.
+    fn retention(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+        let (bucket, key) = (self.client.bucket(), self.client.key(name));
+        let act = Act::new("asking for the retention of", "s3:GetObjectRetention", self.client.url(name));
+        let answer = self.client.wait_on(
+            self.client.call(&act, Patience::INTERACTIVE, None, |s3| {
+                s3.get_object_retention().bucket(bucket).key(&key).send()
+            }),
+            || LAST_WORD,
+        )?;
+        match answer {
+            Ok(answer) => {
+                let until = answer.retention().and_then(|retention| time(retention.retain_until_date()?));
+                Ok(until.filter(|until| *until > Timestamp::now()))
+            }
+            Err(StoreError::Interrupted(stopped)) => Err(stopped.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// An object's name by its key in a list.
     fn listed_name(&self, key: &str, encoded: bool) -> Option<String> {
         let decoded = if encoded { percent_decoded(key) } else { key.to_owned() };

@@ -93,6 +93,7 @@ struct Rule {
 pub struct Seen {
     pub call: Call,
     pub path: String,
+    pub query: String,
     pub headers: Vec<(String, String)>,
 }
 
@@ -243,7 +244,8 @@ async fn answer(
     let headers = request.headers().iter();
     let headers =
         headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-    let seen = Seen { call, path: request.uri().path().to_owned(), headers: headers.collect() };
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let seen = Seen { call, path: request.uri().path().to_owned(), query, headers: headers.collect() };
     script.seen.lock().unwrap().push(seen.clone());
     let fault = {
         let mut rules = script.rules.lock().unwrap();

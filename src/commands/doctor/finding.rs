@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::error::Failure;
+use crate::error::{Failure, SERVICE};
 use crate::service::name::ServiceName;
 use crate::text::count;
 
@@ -129,7 +129,7 @@ impl Report {
     /// Puts the findings in their order. A store doesn't know whose it is: its hints get the service's name here.
     pub fn new(service: ServiceName, mut checks: Vec<Finding>) -> Self {
         for fix in checks.iter_mut().flat_map(|finding| &mut finding.fixes) {
-            *fix = fix.replace("<service>", service.as_str());
+            *fix = fix.replace(SERVICE, service.as_str());
         }
         checks.sort_by_key(|finding| finding.group as u8);
         let verdict = checks.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Ok);

@@ -90,7 +90,7 @@ pub fn read_key(path: &Path, flag: &str) -> Result<Vec<u8>> {
 
 fn unreadable(path: &Path, flag: &str, error: io::Error) -> Failure {
     let failure = Failure::failed(format!("{} can't be read by the user dokku", path.display())).because(error);
-    failure.hint(format!("From any place: … {flag} - < {}", path.display()))
+    failure.hint(format!("Or hand it over on standard input, from any place: add {flag} - < {}", path.display()))
 }
 
 /// Says of an object that can't be opened what opens it.
@@ -99,6 +99,7 @@ pub fn explain(error: anyhow::Error, name: &str) -> anyhow::Error {
         Ok(error) => error,
         Err(error) => return error,
     };
+    let by_gpg = format!("Decrypt it by hand: gpg --decrypt {name} | dokku pgbackup:restore <service> - --force");
     let hints: &[&str] = match &error {
         EncryptionError::WrongPassphrase => &[
             "A passphrase that was in force when it was made may be another one than is set now",
@@ -113,9 +114,7 @@ pub fn explain(error: anyhow::Error, name: &str) -> anyhow::Error {
         }
         // As it is: whoever keeps a record of damaged backups must find it.
         EncryptionError::Damaged(_) => return anyhow::Error::new(error).context(format!("{name} can't be decrypted")),
-        EncryptionError::Unsupported(_) => {
-            &["Decrypt it with gpg --decrypt and restore what comes out with: … - < FILE"]
-        }
+        EncryptionError::Unsupported(_) => &[&by_gpg],
     };
     let failure = Failure::failed(format!("{name} can't be decrypted")).because(error);
     hints.iter().fold(failure, |failure, hint| failure.hint(*hint)).into()

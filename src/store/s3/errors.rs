@@ -195,8 +195,7 @@ impl Trouble {
     pub fn into_error(self, act: &Act, settings: &S3Settings) -> StoreError {
         let store = settings.endpoint.as_deref().unwrap_or("AWS");
         let bucket = &settings.bucket;
-        let auth =
-            "Type: dokku pgbackup:auth <service> (or dokku postgres:backup-auth <service> …) with the right keys";
+        let auth = "Give the right keys: dokku pgbackup:auth <service> ACCESS_KEY_ID";
         let misconfigured = |message: String, hint: &str| StoreError::Misconfigured { message, hint: hint.to_owned() };
         if let Some(error) = self.of_the_link(settings).or_else(|| self.of_the_dialect(act, settings, store)) {
             return error;
@@ -205,15 +204,15 @@ impl Trouble {
             Kind::NoCredentials => no_credentials(&self.detail),
             Kind::Unreachable => misconfigured(
                 format!("{store} can't be reached: {}", self.detail),
-                "Look whether the endpoint is right (dokku pgbackup:set <service> endpoint-url …) and whether this host's network, DNS and firewall let it through",
+                "Look whether the endpoint is right (dokku pgbackup:set <service> endpoint-url https://HOST) and whether this host's network, DNS and firewall let it through",
             ),
             Kind::Untrusted => misconfigured(
                 format!("{store} can't be trusted: {}", self.detail),
-                "Look whether the endpoint's name, port and http:// or https:// are right (dokku pgbackup:set <service> endpoint-url …); a private certificate authority must be known to this host (update-ca-certificates)",
+                "Look whether the endpoint's name, port and http:// or https:// are right (dokku pgbackup:set <service> endpoint-url https://HOST); a private certificate authority must be known to this host (update-ca-certificates)",
             ),
             Kind::Garbled if self.status != 200 && self.status < 500 => misconfigured(
                 format!("{store} answers, but not as an S3 store does (HTTP {})", self.status),
-                "Look whether the endpoint is that of the S3 service and not of its web console: dokku pgbackup:set <service> endpoint-url …",
+                "Look whether the endpoint is that of the S3 service and not of its web console: dokku pgbackup:set <service> endpoint-url https://HOST",
             ),
             Kind::Cut => act.failed(anyhow::anyhow!("the connection to {store} broke: {}", self.detail)),
             Kind::Silent => act.failed(anyhow::anyhow!("{store} stopped answering: {}", self.detail)),
@@ -237,7 +236,7 @@ impl Trouble {
                 ("AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect", _) | (_, 301 | 307) => {
                     misconfigured(
                         format!("Bucket {bucket} is in another region, or has another endpoint{}", self.quoted()),
-                        "Type: dokku pgbackup:set <service> region … with the bucket's region",
+                        "Name the bucket's region: dokku pgbackup:set <service> region REGION",
                     )
                 }
                 ("NoSuchBucket", _) => misconfigured(
@@ -356,7 +355,7 @@ impl Trouble {
                 Some(StoreError::Misconfigured {
                     message: format!("{store} {said}{}", self.quoted()),
                     hint: format!(
-                        "Type: dokku pgbackup:set <service> checksums {set}; or say whose store it is: dokku pgbackup:set <service> provider …"
+                        "Type: dokku pgbackup:set <service> checksums {set}; or say whose store it is: dokku pgbackup:set <service> provider PROVIDER"
                     ),
                 })
             }

@@ -163,7 +163,7 @@ pub async fn first(
 /// Nobody has keys; of the last one asked, the instance, it can be known why.
 fn none(why: Option<Why>) -> StoreError {
     let nobody = "neither the settings nor the environment, a profile or an instance role has any";
-    let set = "Type: dokku pgbackup:auth <service> ACCESS_KEY_ID (or dokku postgres:backup-auth <service> …)";
+    let set = "Type: dokku pgbackup:auth <service> ACCESS_KEY_ID";
     match why {
         None => StoreError::Misconfigured {
             message: format!("There are no keys for the store: {nobody}"),
