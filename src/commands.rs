@@ -23,6 +23,7 @@ pub mod doctor;
 pub mod download;
 pub mod encryption;
 pub mod encryption_test;
+pub mod finishing;
 pub mod guards;
 pub mod help;
 pub mod history;

@@ -70,4 +70,5 @@ pub mod checksum;
 pub mod error;
 pub mod interrupt;
 pub mod secret;
+pub mod step;
 pub mod text;

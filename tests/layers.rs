@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each room and the rooms that it may use, besides itself. `checksum`, `interrupt`, `secret` and `text` are plain helpers for everybody.
+/// Each room and the rooms that it may use, besides itself. `checksum`, `interrupt`, `secret`, `step` and `text` are plain helpers for
+/// everybody.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("checksum", &[]),
     ("interrupt", &[]),
     ("secret", &[]),
+    ("step", &[]),
     ("text", &[]),
     ("docker", &[]),
     ("durable", &[]),
@@ -80,7 +82,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
 ];
-const HELPERS: [&str; 4] = ["checksum", "interrupt", "secret", "text"];
+const HELPERS: [&str; 5] = ["checksum", "interrupt", "secret", "step", "text"];
 
 /// Words and the only files that may hold them.
 const RESERVED: &[(&str, &[&str])] = &[

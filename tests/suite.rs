@@ -28,6 +28,7 @@ mod roles;
 mod schedule;
 mod signing;
 mod soak;
+mod steps;
 mod store;
 mod told;
 mod traffic;

@@ -10,6 +10,7 @@ use anyhow::Result;
 
 use crate::commands::context::Context;
 use crate::commands::copying;
+use crate::commands::finishing;
 use crate::commands::prune;
 use crate::commands::recovery;
 use crate::commands::telling::{self, Telling};
@@ -21,6 +22,7 @@ use crate::manifest::Manifest;
 use crate::notify::{Notice, Outcome, Work};
 use crate::service::name::ServiceName;
 use crate::service::{RunningService, Service};
+use crate::step::step;
 use crate::store::Store;
 use crate::text::count;
 use crate::ui::human;
@@ -113,7 +115,9 @@ pub fn one(context: &Context, name: &ServiceName, label: Option<&str>, patience:
     let lock =
         turn::take(context, name, "backup", patience).map_err(|error| could_not_begin(context, name, error.into()))?;
     let (store, running) = ready(context, &service, &lock).map_err(|error| could_not_begin(context, name, error))?;
+    step!("backup.settled");
     let manifest = take(context, &running, &lock, store.as_ref(), Occasion { label, safety: false })?;
+    step!("backup.taken");
     let copied = copying::after_backup(context, &service, store.as_ref(), &manifest.key, &lock);
     if !copied.as_ref().is_err_and(|failure| failure.kind == Kind::Interrupted) {
         prune::after_backup(context, name, store.as_ref(), &lock);
@@ -121,6 +125,7 @@ pub fn one(context: &Context, name: &ServiceName, label: Option<&str>, patience:
             prune::copies_after(context, &service, &lock);
         }
     }
+    step!("backup.done");
     let key = manifest.key.to_string();
     context.ui.outcome(format!("Backup of {name} saved as {key}"), &key);
     Ok(Saved { manifest, copied })
@@ -247,9 +252,13 @@ pub fn take(
             // Looked up now: another run may have told a missed one while this one was under way.
             let had_failed = telling::backup_had_failed(&history.read().unwrap_or_default());
             let record = BackupRecord::new(manifest.clone(), store.describe(), bytes, confirmed_by);
-            if let Err(error) = history.append(&Entry::now(Event::Backup(Box::new(record)), seconds)) {
-                context.ui.warn(format!("The backup is saved, but not in the history of this host: {error:#}"));
+            match history.append(&Entry::now(Event::Backup(Box::new(record)), seconds)) {
+                Ok(()) => finishing::forget(context, name),
+                Err(error) => {
+                    context.ui.warn(format!("The backup is saved, but not in the history of this host: {error:#}"));
+                }
             }
+            step!("backup.remembered");
             tell_success(&telling, &manifest, bytes, &store.describe(), had_failed);
             Ok(manifest)
         }

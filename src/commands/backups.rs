@@ -9,6 +9,7 @@ use crate::catalog::selector::Selector;
 use crate::catalog::{Backup, Catalog, Maker};
 use crate::commands::Context;
 use crate::commands::arguments::Elsewhere;
+use crate::commands::finishing;
 use crate::copies::Copies;
 use crate::dokku::properties::Subject;
 use crate::error::{Failure, Kind};
@@ -90,7 +91,10 @@ impl<'a> Place<'a> {
     /// # Errors
     /// When the history or the store can't be read.
     pub fn catalog(&self, context: &Context) -> Result<Catalog> {
-        let history = if self.elsewhere { Vec::new() } else { history(&self.service, context).read()? };
+        let mut history = if self.elsewhere { Vec::new() } else { history(&self.service, context).read()? };
+        if !self.elsewhere {
+            history.extend(finishing::in_full(context, &self.service, self.store));
+        }
         Ok(Catalog::read(self.store, &self.service, &history, context.now())?)
     }
 

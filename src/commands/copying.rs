@@ -24,6 +24,7 @@ use crate::manifest::{self, LARGEST, Manifest};
 use crate::notify::{Notice, Outcome, Work};
 use crate::service::Service;
 use crate::service::name::ServiceName;
+use crate::step::step;
 use crate::store::key::BackupKey;
 use crate::store::{Store, StoreError, UploadPlan};
 use crate::text::count;
@@ -98,6 +99,7 @@ pub fn copy(
     let wanted = choose(&state, present.as_ref());
     let Some(newest) = wanted.first().cloned() else { return opened.map(|_| 0) };
     let telling = Telling::begin(context, Work::Copy, name);
+    step!("copy.chosen");
     let began = Instant::now();
     let mut done = Done::default();
     let result = opened.and_then(|second| {
@@ -106,6 +108,7 @@ pub fn copy(
     });
     match result {
         Ok(()) => {
+            step!("copy.remembered");
             tell_success(&telling, &done, &destination, state.failed.is_some());
             Ok(done.copied)
         }
@@ -306,12 +309,14 @@ fn one(
         let length = first.head(&name).map_err(|error| Trouble::reading(key, first, error))?.bytes;
         transfer(context, (first, second), key, length, expected.as_ref())?
     };
+    step!("copy.stored");
     if let Some(text) = sidecar {
         second.put(&key.sidecar(), &text).map_err(|error| {
             let text = format!("What lies beside {key} can't be copied to {}", second.describe());
             Trouble::store(of_the_copy(store_failure(text, error)))
         })?;
     }
+    step!("copy.beside");
     let how = if expected.is_some() { "SHA-256 as in its manifest" } else { "nothing to compare it with" };
     let (size, took) = (human::size(bytes), human::duration(began.elapsed()));
     context.ui.detail(format!("{key}: {size} in {took}, {how}, confirmed by the store ({confirmed_by})"));
@@ -363,6 +368,7 @@ fn transfer(
             upload.write_all(piece).map_err(|error| sending(key, second, error.into()))?;
             progress.add(read as u64);
         }
+        step!("copy.sent");
         sum.check(key, first)?;
         let stored = upload.complete(&[]).map_err(|error| sending(key, second, error))?;
         Ok((stored.bytes, stored.confirmed_by))

@@ -14,6 +14,7 @@ use crate::error::Failure;
 use crate::holds::Holds;
 use crate::service::Service;
 use crate::service::name::ServiceName;
+use crate::step::step;
 use crate::store::{Store, StoreError};
 use crate::ui::human;
 
@@ -106,6 +107,7 @@ fn delete(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
         context.confirm(&format!("This deletes {key}{size} from {} for good", catalog.destination), service)?;
     }
     context.ui.step(format!("Deleting {key}"));
+    step!("delete.confirmed");
     removal::take_out(&backup, store, context).map_err(|error| match error {
         retained @ StoreError::Retained { .. } => Failure::from_error(retained.into()),
         error => store_failure(format!("{key} can't be deleted"), error),

@@ -29,6 +29,7 @@ use crate::retention::{self, Candidate, Origin, Rules, Verdict, Worth};
 use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::settings::Settings;
+use crate::step::step;
 use crate::store::key::BackupKey;
 use crate::store::{Store, StoreError};
 use crate::text::count;
@@ -373,6 +374,7 @@ impl<'a> Plan<'a> {
 
     /// Deletes what goes, the oldest first, and says what was done. Returns what is gone, also when it ends with an error.
     fn carry_out(&self, store: &dyn Store, context: &Context, _lock: &Lock) -> (Vec<BackupKey>, Result<()>) {
+        step!("prune.planned");
         let going = self.going();
         let mut deleted: Vec<&(Backup, Verdict)> = Vec::new();
         let result = (|| {
@@ -387,6 +389,7 @@ impl<'a> Plan<'a> {
                     Err(error) => return Err(store_failure(format!("{} can't be deleted", one.0.key), error).into()),
                 }
             }
+            step!("prune.deleted");
             match removal::sweep(&self.catalog, store, context) {
                 Ok(0) => {}
                 Ok(swept) => context.ui.detail(format!("Swept away {} without a backup", count(swept, "description"))),
@@ -405,6 +408,7 @@ impl<'a> Plan<'a> {
                 context.ui.warn(format!("The history can't be written: {error:#}"));
             }
         }
+        step!("prune.remembered");
         if result.is_ok() || gone > 0 {
             let what = count(gone, "backup");
             context

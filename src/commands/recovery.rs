@@ -15,6 +15,7 @@ use crate::dokku::maintenance::Maintenance;
 use crate::journal::Journal;
 use crate::lock::Lock;
 use crate::service::RunningService;
+use crate::step::step;
 
 /// Puts right what an earlier run has left on the server and on the host.
 ///
@@ -23,16 +24,19 @@ use crate::service::RunningService;
 pub fn settle(context: &Context, service: &RunningService, _lock: &Lock) -> Result<()> {
     let name = &service.service.name;
     upload::sweep(context, &service.service);
+    step!("recovery.uploads");
     match throwaway::sweep(&context.docker, name) {
         Ok(0) => {}
         Ok(_) => context.ui.detail("Removed the throw-away container that an interrupted run had left"),
         // It takes memory and disk, and is no reason to go without a backup.
         Err(error) => context.ui.warn(format!("Left-over throw-away containers can't be looked for: {error:#}")),
     }
+    step!("recovery.containers");
     let ended = session::end_leftovers(service)?;
     if ended > 0 {
         context.ui.warn(format!("Ended {ended} sessions that an earlier run of pgbackup had left on the server"));
     }
+    step!("recovery.sessions");
     let mut client = session::connect_beside(service)?;
     let now = context.now();
     for database in staging::list(&mut client, name)? {
@@ -47,13 +51,26 @@ pub fn settle(context: &Context, service: &RunningService, _lock: &Lock) -> Resu
         };
         if drop {
             match staging::drop_database(&mut client, &database.name) {
-                Ok(()) => context.ui.detail(format!("Dropped the database {} ({why})", database.name)),
+                Ok(()) => {
+                    step!("recovery.dropped");
+                    context.ui.detail(format!("Dropped the database {} ({why})", database.name));
+                }
                 // It takes disk, and is no reason to go without a backup.
                 Err(error) => context.ui.warn(format!("The database {} is left ({why}): {error:#}", database.name)),
             }
         }
     }
-    lift_maintenance(context, service)
+    // Killed between CREATE DATABASE and the mark: nobody else gives such a name.
+    for name in staging::unmarked(&mut client)? {
+        match staging::drop_database(&mut client, &name) {
+            Ok(()) => context.ui.detail(format!("Dropped the database {name} (left by an interrupted run)")),
+            Err(error) => context.ui.warn(format!("The database {name} is left by an interrupted run: {error:#}")),
+        }
+    }
+    step!("recovery.databases");
+    lift_maintenance(context, service)?;
+    step!("recovery.done");
+    Ok(())
 }
 
 /// Ends the maintenance that an interrupted restore has left on, and with it the restore's journal.
@@ -80,7 +97,9 @@ fn lift_maintenance(context: &Context, service: &RunningService) -> Result<()> {
             }
         }
     }
+    step!("recovery.lifted");
     journal.clear()?;
+    step!("recovery.cleared");
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use crate::commands::Context;
 use crate::commands::backups::history;
 use crate::history::{Entry, Event};
 use crate::manifest::{LARGEST, Manifest};
+use crate::step::step;
 use crate::store::key::BackupKey;
 use crate::store::{Store, StoreError};
 
@@ -25,15 +26,18 @@ const YOUNG: SignedDuration = SignedDuration::from_hours(1);
 pub fn take_out(backup: &Backup, store: &dyn Store, context: &Context) -> Result<(), StoreError> {
     let key = &backup.key;
     store.delete(&key.to_string())?;
+    step!("removal.deleted");
     let event = Event::Deleted { key: key.clone(), destination: store.describe() };
     if let Err(error) = history(key.service(), context).append(&Entry::now(event, None)) {
         context.ui.warn(format!("{key} is deleted, but this host's history could not take note of it: {error:#}"));
     }
+    step!("removal.remembered");
     if backup.sidecar != Some(false)
         && let Err(error) = store.delete(&key.sidecar())
     {
         context.ui.warn(format!("{key} is deleted, but its description beside it is not: {error}"));
     }
+    step!("removal.done");
     Ok(())
 }
 

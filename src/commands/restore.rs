@@ -34,6 +34,7 @@ use crate::notify::{Notice, Outcome, Work};
 use crate::service::name::ServiceName;
 use crate::service::{RunningService, Service};
 use crate::settings::Settings;
+use crate::step::step;
 use crate::store::key::BackupKey;
 use crate::ui::comparison::show_verification;
 
@@ -137,6 +138,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let lock = turn::take(context, target, "restore", args.waiting.patience())?;
     let running = service.running(&context.docker)?;
     recovery::settle(context, &running, &lock)?;
+    step!("restore.settled");
     swap_in::refuse_second_staging(&running)?;
 
     let settings = context.settings(target)?;
@@ -168,6 +170,7 @@ fn restore(
     let whose = source.named_for().unwrap_or(&args.service).clone();
     // Before anything is saved or loaded: a file that can't be read, a missing permission, a wrong key, something that is no backup.
     let mut fetched = source.open(context, "restore", secrets)?;
+    step!("restore.opened");
     let wanted = match &args.database {
         Some(database) => Some(database.clone()),
         None if args.foreign => None,
@@ -177,11 +180,14 @@ fn restore(
     let safe = args.stage_only || args.no_safety_backup;
     let safety_backup = if safe { None } else { safety_backup(context, running, lock, settings, &name)? };
 
+    step!("restore.saved");
     let staged = staged::load(context, running, Purpose::Staging, fetched, wanted.as_deref())?;
     let verified = staged.verify(context, args.accept_differences)?;
+    step!("restore.verified");
     show_verification(&context.ui, verified.verification());
     if args.stage_only {
         let database = verified.keep(context)?;
+        step!("restore.staged");
         context.ui.outcome(format!("Staged beside the live database of {target} as {database}"), &database);
         context.ui.detail(format!("Look at it with:      dokku pgbackup:query {target} --staged \"SELECT ...\""));
         context.ui.detail(format!("Put it in place with: dokku pgbackup:restore:commit {target}"));
@@ -191,9 +197,11 @@ fn restore(
     let matched = verified.matched();
     let verification = verified.verification().clone();
     let swapped = swap_in::swap(context, running, lock, settings, verified.incoming(), !args.no_maintenance)?;
+    step!("restore.swapped");
     verified.swapped();
     let seconds = began.elapsed().as_secs_f64();
     certificate::keep(context, running, Certified::Restore, described, seconds, &verification);
+    step!("restore.certified");
     swapped.tell(context, &format!("{target} is restored from {name}"));
     Ok(Some(RestoreRecord { source: name, safety_backup, previous: swapped.previous, matched: Some(matched) }))
 }
@@ -241,6 +249,7 @@ fn remember(
     telling: &Telling,
 ) -> Result<()> {
     recovery::journal(context, running)?.clear()?;
+    step!("restore.cleared");
     let target = &running.service.name;
     let of = |outcome, message| Notice { key: Some(source.to_owned()), ..telling.notice(outcome, message) };
     let (event, result) = match outcome {
@@ -266,6 +275,7 @@ fn remember(
     if let Err(error) = history.append(&Entry::now(event, Some(began.elapsed().as_secs_f64()))) {
         context.ui.warn(format!("The history can't be written: {error:#}"));
     }
+    step!("restore.remembered");
     Ok(result?)
 }
 

@@ -12,6 +12,7 @@ use crate::database::{session, staging};
 use crate::history::{Entry, Event};
 use crate::service::Service;
 use crate::service::name::ServiceName;
+use crate::step::step;
 
 /// Drop a staged restore
 ///
@@ -43,7 +44,9 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let running = service.running(&context.docker)?;
     recovery::settle(context, &running, &lock)?;
     let Some(staged) = swap_in::waiting(&running)? else { return Err(nothing_staged(name).into()) };
+    step!("abort.found");
     staging::drop_database(&mut session::connect_beside(&running)?, &staged.name)?;
+    step!("abort.dropped");
     let event = Event::StagedDropped { source: staged.marker.key.clone() };
     if let Err(error) = backups::history(name, context).append(&Entry::now(event, None)) {
         context.ui.warn(format!("The history can't be written: {error:#}"));

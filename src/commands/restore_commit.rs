@@ -13,6 +13,7 @@ use crate::history::{Entry, Event, History, RestoreRecord};
 use crate::notify::{Notice, Outcome, Work};
 use crate::service::Service;
 use crate::service::name::ServiceName;
+use crate::step::step;
 
 /// Put a staged restore in place
 ///
@@ -51,6 +52,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let lock = turn::take(context, name, "restore:commit", args.waiting.patience())?;
     let running = service.running(&context.docker)?;
     recovery::settle(context, &running, &lock)?;
+    step!("commit.settled");
     let Some(staged) = swap_in::waiting(&running)? else { return Err(nothing_staged(name).into()) };
     let key = staged.marker.key;
     context.confirm(&format!("This replaces the database of {name} with the staged restore of {key}"), name)?;
@@ -64,6 +66,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
             telling.failed(&failure, Some(&key), None);
             failure
         })?;
+    step!("commit.swapped");
     let message = format!("{name} is restored from {key}");
     telling.tell(&Notice { key: Some(key.clone()), ..telling.notice(Outcome::Succeeded, message) });
     swapped.tell(context, &format!("{name} is restored from {key}"));
@@ -72,6 +75,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     if let Err(error) = history.append(&Entry::now(Event::Restore(record), None)) {
         context.ui.warn(format!("The history can't be written: {error:#}"));
     }
+    step!("commit.remembered");
     Ok(())
 }
 

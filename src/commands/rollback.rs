@@ -14,6 +14,7 @@ use crate::error::Failure;
 use crate::history::{Entry, Event, History};
 use crate::service::name::ServiceName;
 use crate::service::{RunningService, Service};
+use crate::step::step;
 use crate::ui::human;
 
 /// Undo the last restore
@@ -59,6 +60,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let lock = turn::take(context, name, "rollback", args.waiting.patience())?;
     let running = service.running(&context.docker)?;
     recovery::settle(context, &running, &lock)?;
+    step!("rollback.settled");
     let mut previous = replaced(&running)?;
     let Some(newest) = previous.pop() else {
         return Err(Failure::failed(format!("There is nothing to roll {name} back to: no replaced database is kept"))
@@ -81,11 +83,13 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         key: format!("the rollback of {}", newest.marker.key),
     };
     let swapped = swap_in::swap(context, &running, &lock, &context.settings(name)?, incoming, !args.no_maintenance)?;
+    step!("rollback.swapped");
     swapped.tell(context, &format!("{name} is back to what it was before {since}"));
     let history = History::of(&context.environment.data_folder().join(name.as_str()));
     if let Err(error) = history.append(&Entry::now(Event::Rollback { replaced: swapped.previous }, None)) {
         context.ui.warn(format!("The history can't be written: {error:#}"));
     }
+    step!("rollback.remembered");
     Ok(())
 }
 
@@ -108,6 +112,7 @@ fn discard(context: &Context, service: &RunningService, databases: &[Beside]) ->
     let mut client = session::connect_beside(service)?;
     for database in databases {
         staging::drop_database(&mut client, &database.name)?;
+        step!("discard.dropped");
         context.ui.detail(format!("Dropped {}", database.name));
     }
     if let Err(error) = backups::history(name, context).append(&Entry::now(Event::RollbackDiscarded { bytes }, None)) {

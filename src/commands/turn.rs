@@ -10,6 +10,7 @@ use crate::lock::Lock;
 use crate::run_log::Logs;
 use crate::service::name::ServiceName;
 use crate::settings::Span;
+use crate::step::step;
 
 /// How long a bare `--wait` waits: longer than any run.
 const AS_LONG_AS_IT_TAKES: Duration = Duration::from_hours(24);
@@ -47,11 +48,13 @@ pub fn take(context: &Context, service: &ServiceName, doing: &str, patience: Dur
         }
         taken => taken?,
     };
+    step!("turn.taken");
     // Until the next run begins or the process ends: why it failed is said after the lock is gone.
     let record = Logs::of(&data.join(service.as_str())).begin(doing, context.now());
     match record {
         Ok(record) => context.ui.record(Some(Box::new(record))),
         Err(error) => context.ui.warn(format!("The log of this run can't be kept: {error:#}")),
     }
+    step!("turn.logged");
     Ok(lock)
 }

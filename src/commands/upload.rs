@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::commands::backups;
 use crate::commands::context::Context;
+use crate::commands::finishing;
 use crate::durable;
 use crate::history::{Entry, Event};
 use crate::service::Service;
+use crate::step::step;
 use crate::store::key::BackupKey;
 use crate::store::{Store, StoreError, Stored, Upload, UploadPlan};
 
@@ -70,6 +72,7 @@ impl NotedUpload {
         let note = context.environment.data_folder().join(key.service().as_str()).join(what.file());
         let text = serde_json::to_vec(&Note { destination: store.describe(), key: key.clone() })?;
         let _ = durable::write(&note, &text, 0o600);
+        step!("upload.noted");
         match store.upload(&key.to_string(), plan) {
             Ok(upload) => Ok(Self { upload: Arc::new(Mutex::new(Some(upload))), note }),
             Err(error) => {
@@ -86,6 +89,7 @@ impl NotedUpload {
     pub fn complete(&self, head: &[u8]) -> Result<Stored> {
         let upload = self.lock().take().ok_or_else(|| anyhow!("the upload has ended already"))?;
         let stored = upload.complete(head)?;
+        step!("upload.completed");
         let _ = durable::remove(&self.note);
         Ok(stored)
     }
@@ -124,6 +128,7 @@ impl Write for NotedUpload {
 /// Takes back what an earlier run has begun to upload and couldn't finish. Only to be called while the service's lock is held. It is
 /// no reason to fail: what can't be taken back is said.
 pub fn sweep(context: &Context, service: &Service) {
+    finishing::finish(context, service);
     for what in What::ALL {
         sweep_one(context, service, what);
     }

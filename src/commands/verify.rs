@@ -22,6 +22,7 @@ use crate::history::{Depth, Entry, Event, History, VerificationRecord};
 use crate::notify::{Notice, Outcome, Work};
 use crate::service::Service;
 use crate::service::name::ServiceName;
+use crate::step::step;
 use crate::text::count;
 use crate::ui::comparison::show_verification;
 use crate::ui::human;
@@ -99,6 +100,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let lock = turn::take(context, name, "verify", args.waiting.patience())?;
     let running = service.running(&context.docker)?;
     recovery::settle(context, &running, &lock)?;
+    step!("verify.settled");
     if args.isolated {
         let needed = source.manifest().map_or(0, |manifest| manifest.database.bytes);
         throwaway::refuse_small_disk(&context.docker, needed)?;
@@ -121,11 +123,14 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         } else {
             None
         };
+        step!("verify.opened");
         let server = isolated.as_ref().map_or(&running, Throwaway::server);
         let staged = staged::load(context, server, Purpose::Drill, fetched, wanted.as_deref())?;
         context.ui.step("Comparing with what was saved");
         let verification = staged.compare()?;
+        step!("verify.compared");
         staged.remove()?;
+        step!("verify.removed");
         Ok(verification)
     });
     let seconds = began.elapsed().as_secs_f64();
@@ -140,7 +145,9 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         }
         None => error,
     })?;
+    step!("verify.remembered");
     certificate::keep(context, &running, Certified::Verify, described, seconds, &verification);
+    step!("verify.certified");
     if args.output.is_json() {
         context.ui.json(&Report {
             service: name,

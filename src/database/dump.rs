@@ -26,6 +26,7 @@ use crate::docker::{Docker, Input, Running};
 use crate::interrupt;
 use crate::manifest::Sequence;
 use crate::service::RunningService;
+use crate::step::step;
 
 /// Bytes moved at once from pg_dump's stream.
 const BUFFER: usize = 256 * 1024;
@@ -86,7 +87,9 @@ pub fn dump(
         Engine::Auto => Some(lock_rows(service, snapshot, encoding)?),
         Engine::PgDump => None,
     };
+    step!("dump.locked");
     let mut pg_dump = start(docker, service, snapshot, encoding)?;
+    step!("dump.started");
     let mut stream = pg_dump.stdout()?;
     let toc = match Toc::read(&mut stream) {
         Ok(toc) => toc,
@@ -99,10 +102,12 @@ pub fn dump(
         }
     };
     sink.write_all(toc.bytes())?;
+    step!("dump.schema");
     let sequences = sequences(&toc, &mut Names { service, encoding, client: None })?;
     let by_tcp = rows.and_then(|session| Some((session, blocks(&toc, snapshot)?)));
     if let Some((session, blocks)) = by_tcp {
         let (rows, contents) = copy_rows(session, &blocks, sums, sink)?;
+        step!("dump.rows");
         drop(stream);
         pg_dump.cancel();
         return Ok(Dumped { rows, large_objects: 0, sequences, contents, engine: "rows by TCP" });
@@ -237,6 +242,7 @@ fn copy_rows(
         interrupt::check()?;
         sink.write_all(&custom_format::block_start(*dump_id))?;
         let mut sum = sums.then(Sum::default);
+        step!("dump.table");
         let count = session
             .copy_as_chunks(statement, sink, sum.as_mut())
             .with_context(|| format!("Reading the table {table}"))?;

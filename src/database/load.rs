@@ -17,6 +17,7 @@ use crate::error::Failure;
 use crate::interrupt;
 use crate::manifest::Manifest;
 use crate::service::RunningService;
+use crate::step::step;
 use crate::text::printable;
 
 /// Bytes moved at once.
@@ -127,6 +128,7 @@ pub fn schema_and_rows(
     let mut input = pg_restore.stdin()?;
     let mut tally = Tally::new(toc);
     let mut listening = write_unless_closed(&mut input, toc.bytes())?;
+    step!("load.begun");
     let mut buffer = vec![0; BUFFER];
     loop {
         interrupt::check()?;
@@ -146,8 +148,10 @@ pub fn schema_and_rows(
     }
     // What we have seen of the dump comes first: pg_restore would speak of a file that it can't read.
     let contents = if listening { Some(tally.finish().context("The dump in the backup is cut off")?) } else { None };
+    step!("load.fed");
     drop(input);
     pg_restore.finish().map_err(explain)?;
+    step!("staging.loaded");
     contents.ok_or_else(|| anyhow!("pg_restore stopped reading before the dump's end"))
 }
 
@@ -182,7 +186,9 @@ pub fn indexes_and_constraints(
     let jobs = format!("--jobs={}", std::thread::available_parallelism().map_or(1, usize::from).clamp(1, JOBS));
     let arguments =
         ["pg_restore", "--section=post-data", "--no-subscriptions", "--no-password", &jobs, &target, &contents.path];
+    step!("load.placed");
     let mut pg_restore = docker.exec(container, &arguments, &environment(service, &options(service)?), Input::Held)?;
+    step!("load.building");
     // With a database to restore into it prints nothing.
     drop(pg_restore.stdout()?);
     let ended = pg_restore.ended()?;

@@ -14,6 +14,7 @@ use crate::database::{literal, quote, session, words};
 use crate::manifest::DatabaseDescription;
 use crate::service::RunningService;
 use crate::service::name::ServiceName;
+use crate::step::step;
 
 /// PostgreSQL cuts longer names off.
 const LONGEST_NAME: usize = 63;
@@ -107,6 +108,21 @@ pub fn list(client: &mut Client, service: &ServiceName) -> Result<Vec<Beside>> {
     Ok(beside)
 }
 
+/// The names of databases that were made to be loaded and bear no mark: a database can't be made and marked in one transaction.
+///
+/// # Errors
+/// When the server refuses.
+pub fn unmarked(client: &mut Client) -> Result<Vec<String>> {
+    let rows = client
+        .query(
+            "SELECT datname::pg_catalog.text FROM pg_catalog.pg_database \
+             WHERE datname ~ '^pgbackup_(staging|drill)_[0-9]{17}_' AND pg_catalog.shobj_description(oid, 'pg_database') IS NULL",
+            &[],
+        )
+        .map_err(|error| anyhow!("{}", words(&error)))?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
 /// Makes an empty database like the described one, marked. On failure nothing is left.
 ///
 /// # Errors
@@ -122,6 +138,7 @@ pub fn create(
         .batch_execute(&create_statement(name, like, version_number))
         .map_err(|error| anyhow!("{}", words(&error)))
         .with_context(|| format!("Can't create the database {name}"))?;
+    step!("staging.made");
     if let Err(error) = mark(client, name, marker) {
         let _ = drop_database(client, name);
         return Err(error);
@@ -267,6 +284,7 @@ impl<'a> MissingRoles<'a> {
     pub fn make(service: &'a RunningService, wanted: &[String]) -> Result<Self> {
         let mut missing = Self { service, made: Vec::new() };
         missing.add(wanted)?;
+        step!("staging.roles");
         Ok(missing)
     }
 
@@ -285,6 +303,7 @@ impl<'a> MissingRoles<'a> {
                     .batch_execute(&format!("CREATE ROLE {} NOLOGIN", quote(role)))
                     .map_err(|error| anyhow!("Can't create the role {role}: {}", words(&error)))?;
                 self.made.push(role.clone());
+                step!("staging.role");
             }
         }
         Ok(())
@@ -328,6 +347,7 @@ impl<'a> Temporary<'a> {
         marker: &Marker,
     ) -> Result<Self> {
         create(&mut session::connect_beside(service)?, name, like, version_number, marker)?;
+        step!("staging.created");
         Ok(Self { service, name: Some(name.to_owned()) })
     }
 

@@ -18,6 +18,7 @@ use crate::database::{quote, session, words};
 use crate::error::Failure;
 use crate::interrupt;
 use crate::service::RunningService;
+use crate::step::step;
 
 /// How long sessions may take to end before the exchange is given up and everything stays as it was.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,6 +55,7 @@ pub fn exchange(service: &RunningService, names: &Exchange) -> Result<Duration> 
     // What was loaded is on disk before it is live; this can take a while, and is the last moment to say no.
     let mut client = session::connect_beside(service)?;
     client.batch_execute("CHECKPOINT").map_err(|error| anyhow!("{}", words(&error)))?;
+    step!("exchange.flushed");
     interrupt::check()?;
     refuse_obstacles(&mut client, &names.live)?;
     client.batch_execute("SET lock_timeout = '10s'").map_err(|error| anyhow!("{}", words(&error)))?;
@@ -65,6 +67,7 @@ pub fn exchange(service: &RunningService, names: &Exchange) -> Result<Duration> 
         .query_opt("SELECT oid FROM pg_catalog.pg_database WHERE datname = $1", &[&names.live])
         .and_then(|row| row.map(|row| row.try_get(0)).transpose())
         .map_err(|error| anyhow!("{}", words(&error)))?;
+    step!("exchange.begins");
     let done = AtomicBool::new(false);
     let began = Instant::now();
     std::thread::scope(|scope| {
@@ -75,11 +78,22 @@ pub fn exchange(service: &RunningService, names: &Exchange) -> Result<Duration> 
                 std::thread::sleep(PAUSE);
             }
         });
+        // Also when it panics: the scope waits for the other thread.
+        let _done = Done(&done);
         let result = commit(&mut client, &transaction, began);
-        done.store(true, Ordering::Relaxed);
+        step!("exchange.committed");
         result
     })?;
     Ok(began.elapsed())
+}
+
+/// Ends the thread that ends sessions, on every way out.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn transaction(names: &Exchange) -> Result<String> {

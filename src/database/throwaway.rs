@@ -27,6 +27,7 @@ use crate::interrupt;
 use crate::secret::Secret;
 use crate::service::name::ServiceName;
 use crate::service::{Address, RunningService, Service};
+use crate::step::step;
 
 /// The label that says whose such a container is.
 const LABEL: &str = "com.dokku.pgbackup.service";
@@ -110,7 +111,9 @@ impl Throwaway {
         docker
             .start_container(&arguments, &[("POSTGRES_PASSWORD", password.reveal())])
             .with_context(|| format!("A throw-away container of {} can't be started", service.image))?;
+        step!("throwaway.started");
         container.wait_until_up()?;
+        step!("throwaway.up");
         let relay = Relay::listen(docker, &name)?;
         let running = RunningService {
             service: Service { container: name, password, linked_apps: Vec::new(), ..service.service.clone() },

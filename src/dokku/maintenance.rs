@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::docker::run_plugin_command;
+use crate::step::step;
 
 /// How often `disable` is tried: nginx refuses to reload for a moment when another plugin is writing its files.
 const TRIES: usize = 3;
@@ -142,7 +143,9 @@ impl Maintenance {
         for app in apps {
             // First: one that fails half way must be put back as well.
             entered.apps.push(app.clone());
+            step!("maintenance.enters");
             self.enable(app).with_context(|| format!("The app {app} can't be put into maintenance"))?;
+            step!("maintenance.entered");
         }
         Ok(entered)
     }

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::{ObjectInfo, Store, StoreError, Stored, Upload, UploadPlan, check_name};
 use crate::interrupt;
+use crate::step::step;
 
 /// A folder that holds objects as files.
 #[derive(Debug, Clone)]
@@ -181,6 +182,7 @@ impl FolderUpload {
     fn finish(&mut self, head: &[u8]) -> io::Result<()> {
         self.file.write_all_at(head, 0)?;
         self.file.sync_all()?;
+        step!("folder.written");
         // What a full or broken disk swallowed without a word would be found here.
         let length = self.file.metadata()?.len();
         if length != self.bytes {
@@ -190,6 +192,7 @@ impl FolderUpload {
             if self.only_new { rename_to_new(hidden, &self.path)? } else { fs::rename(hidden, &self.path)? }
         }
         self.hidden = None;
+        step!("folder.named");
         sync_folder(&self.folder)
     }
 

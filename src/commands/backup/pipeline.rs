@@ -21,6 +21,7 @@ use crate::archive::{GLOBALS, HEAD_BYTES, MANIFEST, Transfer};
 use crate::commands::checks;
 use crate::commands::context::Context;
 use crate::commands::encryption::in_force::InForce;
+use crate::commands::finishing;
 use crate::commands::spool::{Spool, Spooled};
 use crate::commands::upload::{NotedUpload, What};
 use crate::database::snapshot::Snapshot;
@@ -39,6 +40,7 @@ use crate::service::name::ServiceName;
 use crate::service::options::CreateOptions;
 use crate::settings::Fingerprints;
 use crate::signing::Keys;
+use crate::step::step;
 use crate::store::key::BackupKey;
 use crate::store::{Store, StoreError, UploadPlan};
 use crate::text::count;
@@ -62,6 +64,7 @@ pub(super) fn run(
     let name = &service.service.name;
     make_signing_key(context);
     let subject = Subject::Service(name.clone());
+    step!("backup.keyed");
     let recipient = InForce::of(context, &subject)?.recipient(context, &subject)?;
     let size = dump_size(service)?;
     let spool = match &recipient {
@@ -95,7 +98,11 @@ pub(super) fn run(
         None => Sink::Upload(upload.clone()),
     };
     fill(context, service, store, (key, started, size), occasion, (&upload, sink, recipient.as_ref()), history)
-        .inspect_err(|_| {
+        .inspect_err(|error| {
+            // Another one's object; else the next run looks whether it is there after all.
+            if matches!(error.downcast_ref(), Some(StoreError::Taken { .. })) {
+                finishing::forget(context, name);
+            }
             if let Err(left) = upload.give_up() {
                 context.ui.warn(left.to_string());
             }
@@ -112,7 +119,9 @@ fn fill(
     (upload, sink, recipient): (&NotedUpload, Sink, Option<&Recipient>),
     history: &History,
 ) -> Result<(Manifest, u64, String)> {
+    step!("backup.uploading");
     let globals = globals(context, service)?;
+    step!("backup.globals");
     let folder = context.environment.data_folder().join(service.service.name.as_str());
     let incident = Holds::read(&folder)?.service.map(|hold| Incident { since: hold.since, reason: hold.reason });
     let modified = u64::try_from(started.as_second()).unwrap_or_default();
@@ -122,6 +131,7 @@ fn fill(
     let fingerprints = context.settings(&service.service.name)?.fingerprint;
     let (mut snapshot, database, version_number, dumped, schema) =
         dump_in_snapshot(context, service, fingerprints, &mut metered)?;
+    step!("backup.dumped");
     let Metered { packer, progress } = metered;
     drop(progress);
 
@@ -141,6 +151,7 @@ fn fill(
     if print.large_objects != dumped.large_objects {
         bail!("The dump holds {} large objects, but the snapshot has {}", dumped.large_objects, print.large_objects);
     }
+    step!("backup.read");
     snapshot.confirm()?;
     context.ui.debug(format!("Dumped with {}", dumped.engine));
 
@@ -169,6 +180,7 @@ fn fill(
         key,
     };
     drop(snapshot);
+    step!("backup.described");
     if description.fingerprint.tables.is_empty() {
         context
             .ui
@@ -177,20 +189,20 @@ fn fill(
     let archive = packer
         .finish(&[(MANIFEST, &description.to_json()?), (GLOBALS, &globals)])
         .map_err(|error| Transfer::new("packing the dump", error))?;
+    step!("backup.packed");
     // Only who reads the archive asks for it.
     description.fingerprint.schema = None;
     crate::interrupt::check()?;
-    let (head, digest, marks) = match recipient {
-        Some(recipient) => {
-            let (digest, marks) = encrypt(context, archive, recipient, upload)?;
-            (Vec::new(), digest, marks)
-        }
-        None => (archive.head, archive.sha256_behind_head, archive.marks),
+    let (head, bytes, digest, marks) = if let Some(recipient) = recipient {
+        let (bytes, digest, marks) = encrypt(context, archive, recipient, upload)?;
+        (Vec::new(), bytes, digest, marks)
+    } else {
+        let bytes = archive.object_bytes();
+        (archive.head, bytes, archive.sha256_behind_head, archive.marks)
     };
     let head_bytes = head.len() as u64;
-    let stored = upload.complete(&head)?;
     description.object = Some(Object {
-        bytes: stored.bytes,
+        bytes,
         head_bytes,
         sha256_behind_head: manifest::hex(&digest),
         finished: context.now(),
@@ -200,10 +212,28 @@ fn fill(
             marks: marks.iter().map(|mark| manifest::hex(mark)).collect(),
         }),
     });
-    let mut sidecar = if recipient.is_some() { description.brief() } else { description.clone() };
+    complete(context, store, upload, description, &head, recipient.is_some())
+}
+
+/// Completes the object and puts its description beside it, which is brief where the object is encrypted.
+fn complete(
+    context: &Context,
+    store: &dyn Store,
+    upload: &NotedUpload,
+    mut description: Manifest,
+    head: &[u8],
+    brief: bool,
+) -> Result<(Manifest, u64, String)> {
+    let mut sidecar = if brief { description.brief() } else { description.clone() };
     sidecar.signature = sign(context, &sidecar);
     description.signature.clone_from(&sidecar.signature);
-    match store.put(&description.key.sidecar(), &sidecar.to_json()?) {
+    let text = sidecar.to_json()?;
+    step!("backup.sent");
+    finishing::note(context, store, &description, &text);
+    step!("backup.noted");
+    let stored = upload.complete(head)?;
+    step!("backup.stored");
+    match store.put(&description.key.sidecar(), &text) {
         Ok(()) if sidecar.signature.is_some() => {
             let data = context.environment.data_folder();
             if let Err(error) = Keys::begin(&data, &description.service, description.key.started()) {
@@ -214,6 +244,7 @@ fn fill(
         // The object is complete and carries its own manifest: the backup is good.
         Err(error) => context.ui.warn(format!("The backup is saved, but its description beside it is not: {error}")),
     }
+    step!("backup.beside");
     Ok((description, stored.bytes, stored.confirmed_by))
 }
 
@@ -243,24 +274,27 @@ fn make_signing_key(context: &Context) {
     }
 }
 
-/// Puts the head in front of what has waited and sends all of it encrypted; the digest of what was sent.
+/// Puts the head in front of what has waited and sends all of it encrypted; the length and the digest of what was sent.
 fn encrypt(
     context: &Context,
     archive: Packed<Sink>,
     recipient: &Recipient,
     upload: &NotedUpload,
-) -> Result<([u8; 32], Vec<[u8; 32]>)> {
+) -> Result<(u64, [u8; 32], Vec<[u8; 32]>)> {
     let Sink::Spool(spool) = archive.sink else { bail!("an encrypted backup was sent in clear") };
     let mut spooled: Spooled = spool.finish().context("The waiting backup can't be read")?;
     let progress = context.ui.progress("Encrypting", Some(spooled.left()));
     let mut sent = Digesting { inner: upload.clone(), progress, ledger: Ledger::default() };
     encryption::seal(archive.head.as_slice().chain(&mut spooled), &mut sent, recipient)
         .map_err(|error| Transfer::new("encrypting the backup", error))?;
+    step!("backup.encrypted");
     // Between the two lay a disk: what came back from it must be what the packer has digested.
     if spooled.sha256() != archive.sha256_behind_head {
         bail!("The disk of this host has given back other bytes than it took; the backup was not completed");
     }
-    Ok(sent.ledger.finish())
+    let bytes = sent.ledger.bytes();
+    let (digest, marks) = sent.ledger.finish();
+    Ok((bytes, digest, marks))
 }
 
 /// About how many bytes a backup will be: as many as the last one and some, else a third of the tables.
@@ -300,6 +334,7 @@ fn dump_in_snapshot(
     let mut attempt = 1;
     loop {
         let mut snapshot = Snapshot::take(service)?;
+        step!("backup.snapshot");
         let version_number = session::version_number(snapshot.client())?;
         let database = description::describe(snapshot.client(), version_number)?;
         let schema = if fingerprints >= Fingerprints::Schema {

@@ -20,6 +20,7 @@ use crate::journal::State;
 use crate::manifest::{DatabaseDescription, Fingerprint, Manifest};
 use crate::plain_format::Database;
 use crate::service::{Address, RunningService};
+use crate::step::step;
 use crate::store::key::BackupKey;
 use crate::text::count;
 use crate::ui::comparison::show_verification;
@@ -98,6 +99,7 @@ pub fn load<'a>(
     let marker = marker(service, purpose, &name, now);
     if purpose == Purpose::Staging {
         recovery::journal(context, service)?.write(&State::new(service.service.name.clone(), &name))?;
+        step!("staging.announced");
     }
 
     let place = match service.address {
@@ -161,6 +163,7 @@ pub fn load<'a>(
         staging::give_to(&mut session::connect_beside(service)?, database.name(), &inside.database.owner)?;
     }
 
+    step!("staging.read");
     context.ui.step("Building indexes and constraints");
     let post_data = load::indexes_and_constraints(&context.docker, service, database.name(), &toc)
         .with_context(|| format!("{name} can't be restored"))?;
@@ -243,6 +246,7 @@ fn complete(
     marker: &Marker,
     description: &DatabaseDescription,
 ) -> Result<Vec<String>> {
+    step!("staging.built");
     // The session that made it may have been idle for hours.
     let mut client = session::connect_beside(service)?;
     staging::mark(&mut client, database, marker)?;
@@ -254,6 +258,7 @@ fn complete(
         crate::interrupt::check()?;
         context.ui.warn(format!("The planner's statistics are missing until the next ANALYZE: {error:#}"));
     }
+    step!("staging.completed");
     Ok(refused)
 }
 
@@ -339,6 +344,7 @@ impl<'a> Staged<'a> {
     pub fn verify(self, context: &Context, accept_differences: bool) -> Result<Verified<'a>> {
         context.ui.step("Comparing with what was saved");
         let verification = self.compare()?;
+        step!("staging.compared");
         if verification.passed() || accept_differences {
             return Ok(Verified { staged: self, verification });
         }
@@ -480,6 +486,7 @@ impl Verified<'_> {
         let Staged { service, roles, database, marker, .. } = self.staged;
         let marker = Marker { kept: true, ..marker };
         staging::mark(&mut session::connect_beside(service)?, database.name(), &marker)?;
+        step!("staging.kept");
         roles.keep();
         recovery::journal(context, service)?.clear()?;
         Ok(database.keep())

@@ -16,6 +16,7 @@ use crate::journal::State;
 use crate::lock::Lock;
 use crate::service::RunningService;
 use crate::settings::Settings;
+use crate::step::step;
 use crate::ui::human;
 
 /// The database that is to be the live one.
@@ -92,12 +93,14 @@ pub fn swap(
     let comment = live_comment(service)?;
     let mut state = State::new(service.service.name.clone(), &incoming.key);
     journal.write(&state)?;
+    step!("swap.announced");
     let entered = if maintenance && settings.maintenance {
         enter_maintenance(context, service, &journal, &mut state)?
     } else {
         None
     };
 
+    step!("swap.maintained");
     context.ui.step(format!("Putting the database of {} in place", service.service.name));
     let now = context.now();
     let until = now.checked_add(jiff::SignedDuration::try_from(settings.keep_previous)?)?;
@@ -116,10 +119,13 @@ pub fn swap(
     let exchange =
         Exchange { live: live.clone(), incoming: incoming.database, incoming_comment: incoming.comment, outgoing };
     let exchanged = swap::exchange(service, &exchange);
+    step!("swap.exchanged");
     leave_maintenance(context, entered);
+    step!("swap.served");
     if let Err(error) = journal.clear() {
         context.ui.warn(error.to_string());
     }
+    step!("swap.cleared");
     let away = exchanged?;
     let previous = exchange.outgoing.map(|outgoing| outgoing.name);
     Ok(Swapped { previous, until, away, service: service.service.name.to_string() })
@@ -158,6 +164,7 @@ fn enter_maintenance(
     }
     state.lift_maintenance.clone_from(&survey.off);
     journal.write(state)?;
+    step!("maintenance.announced");
     context.ui.step(format!("Putting {} into maintenance", survey.off.join(", ")));
     let ui = context.ui.clone();
     let entered = maintenance.enter(&survey.off, move |sentence, next| {

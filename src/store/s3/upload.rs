@@ -28,6 +28,7 @@ use super::call::{Act, Patience, Progress, Watched};
 use super::client::Client;
 use super::errors::NotKnown;
 use super::parts::Cut;
+use crate::step::step;
 use crate::store::features::{Features, Sse};
 use crate::store::{StoreError, Stored, Upload, UploadPlan};
 
@@ -222,6 +223,7 @@ impl S3Upload {
         )??;
         let id = reply.upload_id().filter(|id| !id.is_empty());
         self.id = Some(id.ok_or_else(|| act.failed(anyhow!("the store gave no upload id")))?.to_owned());
+        step!("s3.created");
         Ok(())
     }
 
@@ -303,6 +305,7 @@ impl S3Upload {
         while !self.in_flight.is_empty() {
             self.take_answer()?;
         }
+        step!("s3.parts");
         self.put_together()
     }
 
