@@ -16,6 +16,7 @@ mod faults_input;
 mod faults_process;
 mod faults_store;
 mod foreign_objects;
+mod fuzz;
 mod harness;
 mod host;
 mod install;
