@@ -27,6 +27,7 @@ mod prune;
 mod restore;
 mod roles;
 mod schedule;
+mod secrets;
 mod signing;
 mod soak;
 mod steps;
