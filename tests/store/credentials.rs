@@ -413,11 +413,11 @@ fn a_profile_comes_before_the_role_and_after_the_environment() {
     assert!(good && said.contains("with the instance role"), "{said}");
     tokens(&server);
     let half = "[default]\naws_access_key_id = AKIAHALF\n";
-    let process = "[default]\ncredential_process = /bin/keys\n";
+    let sso = "[default]\nsso_start_url = https://x.awsapps.com/start\nsso_region = eu-west-1\nsso_account_id = 123456789012\nsso_role_name = r\n";
     for (text, profile, cause) in [
         (half, "default", "aws_secret_access_key"),
         (half, "nosuch", "nosuch"),
-        (process, "default", "credential"),
+        (sso, "default", "is one of sso, which is not read"),
         ("[default\n", "default", "profile"),
     ] {
         std::fs::write(&credentials, text).unwrap();
@@ -425,12 +425,83 @@ fn a_profile_comes_before_the_role_and_after_the_environment() {
         assert!(!good && said.contains("no keys for the store: the profile in ~/.aws"), "{text} {profile}: {said}");
         assert!(said.contains(cause) && said.contains("~dokku/.aws/config"), "{text} {profile}: {said}");
     }
+    assert_eq!(tokens(&server), []);
     if rustix::process::geteuid().is_root() {
         return; // who reads every file
     }
     std::fs::set_permissions(&credentials, std::fs::Permissions::from_mode(0o000)).unwrap();
     let (good, said) = upload_as(&server, home.path(), &[role]);
     assert!(!good && said.contains("the profile in ~/.aws"), "{said}");
+}
+
+#[test]
+fn a_profiles_program_gives_its_keys_and_a_role_is_assumed_with_them() {
+    let (server, metadata) = (Server::start(), instance());
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join(".aws")).unwrap();
+    // It counts how often it is run, and its keys are gone after the first part.
+    let program = home.path().join("give keys");
+    let script = format!(
+        "#!/bin/sh\necho run >> {0}/runs\n[ \"$1\" = now ] || {{ echo no such vault >&2; exit 3; }}\n\
+         printf '{{\"Version\": 1, \"AccessKeyId\": \"{ACCESS_KEY}\", \"SecretAccessKey\": \"{SECRET_KEY}\", \"SessionToken\": \"run-%s\"}}' \
+         $(wc -l < {0}/runs)\n",
+        home.path().display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let config = |argument: &str| {
+        let text = format!(
+            "[default]\ncredential_process = '{}' {argument}\n[profile role]\nrole_arn = arn:aws:iam::123456789012:role/backup\n\
+             source_profile = default\n",
+            program.display()
+        );
+        std::fs::write(home.path().join(".aws/config"), text).unwrap();
+    };
+    let run = |more: &[(&str, &str)]| {
+        let environment = [("PATH", "/usr/bin:/bin"), (METADATA, metadata.endpoint.as_str())];
+        upload_as(&server, home.path(), &[&environment, more].concat())
+    };
+    config("now");
+    let (good, said) = run(&[]);
+    assert!(good && said.contains("with the profile in ~/.aws"), "{said}");
+    assert_eq!(tokens(&server), [Some("run-1".to_owned())], "asked once for one transfer");
+    let expired = Fault::Answer(400, "ExpiredToken", "The provided token has expired.");
+    server.refuse(|seen| seen.call == Call::Part(2) && token(seen).as_deref() == Some("run-2"), usize::MAX, expired);
+    let (good, said) = run(&[]);
+    assert!(good, "{said}");
+    assert_eq!(tokens(&server).last().unwrap().as_deref(), Some("run-3"), "asked again when they had ended");
+
+    let sts = Stub::start(|head| {
+        if !has(head, "x-amz-security-token: run-4") {
+            return self::said(403, "");
+        }
+        self::said(
+            200,
+            format!(
+                "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\
+                 <AccessKeyId>{ACCESS_KEY}</AccessKeyId><SecretAccessKey>{SECRET_KEY}</SecretAccessKey><SessionToken>assumed</SessionToken>\
+                 <Expiration>2999-01-01T00:00:00Z</Expiration></Credentials><AssumedRoleUser>\
+                 <Arn>arn:aws:sts::123456789012:assumed-role/backup/x</Arn><AssumedRoleId>AROA:x</AssumedRoleId></AssumedRoleUser>\
+                 </AssumeRoleResult></AssumeRoleResponse>"
+            ),
+        )
+    });
+    let (good, said) = run(&[("AWS_PROFILE", "role"), ("AWS_ENDPOINT_URL_STS", &sts.endpoint)]);
+    assert!(good && said.contains("with the profile in ~/.aws"), "{said}");
+    assert_eq!(tokens(&server), [Some("assumed".to_owned())]);
+
+    // One that fails is named, and nobody else's keys take its place.
+    config("later");
+    let (good, said) = run(&[]);
+    assert!(
+        !good && said.contains("no keys for the store: the profile in ~/.aws gives none: its credential_process"),
+        "{said}"
+    );
+    assert!(said.contains("exit status: 3") && said.contains("no such vault"), "{said}");
+    std::fs::write(&program, "#!/bin/sh\necho '<html>'\n").unwrap();
+    let (good, said) = run(&[]);
+    assert!(!good && said.contains("the profile in ~/.aws answers with something that is no keys"), "{said}");
+    assert_eq!(tokens(&server), []);
 }
 
 #[test]

@@ -227,6 +227,8 @@ impl Client {
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
+        // Not on the store's time: who gives the keys has a limit of his own.
+        self.connection().await?;
         let tries = self.tries(act, patience, progress, operation);
         match patience.total {
             None => tries.await,

@@ -14,8 +14,9 @@ use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, ConfigBag, Intercept, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    RuntimeComponents, SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig,
+    BehaviorVersion, ConfigBag, IdentityCache, Intercept, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation, RuntimeComponents, SharedCredentialsProvider, SharedHttpClient,
+    StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::BoxError;
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
@@ -235,6 +236,8 @@ impl Client {
             .http_client(http)
             .credentials_provider(credentials)
             .region(region_of_keys)
+            // As long as when they were first asked for.
+            .identity_cache(IdentityCache::lazy().load_timeout(keys::LIMIT).build())
             .force_path_style(self.dialect.path_style)
             .interceptor(self.clock.clone())
             // Ours: call.rs knows which calls may take how long, and survives a store that is away for a while.

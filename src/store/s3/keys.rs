@@ -4,6 +4,7 @@
 //! token request is lost in a container, a profile is misspelt. The source that answers first is kept while a connection lasts: its keys
 //! are renewed, and no other one takes its place in the middle of a transfer.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
@@ -12,11 +13,16 @@ use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::future;
 use aws_sdk_s3::config::{ProvideCredentials, SharedCredentialsProvider};
 
 use super::errors::causes;
 use crate::store::StoreError;
+
+/// A source that says nothing for this long has no keys: programs that give them ask somebody else, who may be slow.
+pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// Somebody who may have keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +56,7 @@ impl Source {
         match self {
             Self::Environment => "Look at the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the user dokku",
             Self::Profile => {
-                "Look at ~dokku/.aws/config and ~dokku/.aws/credentials (and AWS_PROFILE): the user dokku must be able to read them; keys from sso, login or credential_process are not read"
+                "Look at ~dokku/.aws/config and ~dokku/.aws/credentials (and AWS_PROFILE): the user dokku must be able to read them, and to run what credential_process names"
             }
             Self::WebIdentity => {
                 "Look at AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN, and whether the role trusts who made the token"
@@ -123,14 +129,45 @@ pub fn sources(environment: &ProviderConfig) -> Vec<(Source, SharedCredentialsPr
 
 /// Asks a source.
 pub async fn ask(source: Source, provider: &SharedCredentialsProvider) -> Answer {
+    match credentials(source, provider).await {
+        Ok(keys) => Answer::Keys(keys.access_key_id().to_owned()),
+        Err(answer) => answer,
+    }
+}
+
+/// Its keys, or what it says instead.
+async fn credentials(source: Source, provider: &SharedCredentialsProvider) -> Result<Credentials, Answer> {
+    tokio::time::timeout(LIMIT, asked(source, provider)).await.unwrap_or_else(|_| {
+        let what = format!("gives none within {} seconds", LIMIT.as_secs());
+        Err(Answer::Fails(Why { what, remedy: source.remedy().to_owned() }))
+    })
+}
+
+async fn asked(source: Source, provider: &SharedCredentialsProvider) -> Result<Credentials, Answer> {
     let mut answer = provider.provide_credentials().await;
     // The role's name and its keys are two questions: another role may have come between them.
     if source == Source::Instance && answer.as_ref().is_err_and(|error| causes(error).contains("(code: 404)")) {
         answer = provider.provide_credentials().await;
     }
-    match answer {
-        Ok(keys) => Answer::Keys(keys.access_key_id().to_owned()),
-        Err(error) => judge(source, matches!(error, CredentialsError::CredentialsNotLoaded(_)), &causes(&error)),
+    answer.map_err(|error| judge(source, matches!(error, CredentialsError::CredentialsNotLoaded(_)), &causes(&error)))
+}
+
+/// A source that has just given keys: those are used before it is asked again, which may start a program or take seconds.
+#[derive(Debug)]
+struct Answered {
+    keys: Mutex<Option<Credentials>>,
+    source: SharedCredentialsProvider,
+}
+
+impl ProvideCredentials for Answered {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        match self.keys.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(keys) => future::ProvideCredentials::ready(Ok(keys)),
+            None => self.source.provide_credentials(),
+        }
     }
 }
 
@@ -143,10 +180,14 @@ pub async fn first(
 ) -> Result<(SharedCredentialsProvider, Source), StoreError> {
     let mut why_not = None;
     for (source, provider) in sources {
-        match ask(source, &provider).await {
-            Answer::Keys(_) => return Ok((provider, source)),
-            Answer::Nothing(why) => why_not = why,
-            Answer::Fails(why) => {
+        match credentials(source, &provider).await {
+            Ok(keys) => {
+                let answered = Answered { keys: Mutex::new(Some(keys)), source: provider };
+                return Ok((SharedCredentialsProvider::new(answered), source));
+            }
+            Err(Answer::Keys(_)) => {}
+            Err(Answer::Nothing(why)) => why_not = why,
+            Err(Answer::Fails(why)) => {
                 return Err(StoreError::Misconfigured {
                     message: format!("There are no keys for the store: {} {}", source.name(), why.what),
                     hint: format!(
@@ -207,6 +248,17 @@ fn judge(source: Source, absent: bool, said: &str) -> Answer {
             ));
         }
     }
+    if low.contains("cargo feature") {
+        let kind = if low.contains("sso") { "sso" } else { "login" };
+        return Answer::Fails(why(
+            &format!("is one of {kind}, which is not read: somebody has to sign in again and again"),
+            "Give this host keys that last, or a role; or have the AWS command line hand over those of the sign-in, by a line of \
+             ~dokku/.aws/config: credential_process = aws configure export-credentials --profile NAME --format process",
+        ));
+    }
+    if let Some((_, how)) = said.split_once("external process exited with code ") {
+        return Answer::Fails(why(&format!("gives none: its credential_process ended with {how}"), source.remedy()));
+    }
     // A profile that somebody has named and that is not there: the SDK would go on to the next source.
     let named = source == Source::Profile && low.contains("was not defined") && !low.contains("profile `default`");
     if absent && !named {
@@ -248,5 +300,10 @@ mod tests {
         assert!(told(Instance, false, "failed to load IMDS session token: request forbidden").contains("switched off"));
         assert!(told(Instance, false, "error response from IMDS (code: 500). Response {").contains("answers HTTP 500"));
         assert!(told(Container, false, "invalid JSON in response: x").contains("no keys"));
+        let sso = "could not be built: This behavior requires following cargo feature(s) enabled: sso. ";
+        assert!(told(Profile, false, sso).starts_with("fails: is one of sso, which is not read"));
+        let process = "Error retrieving credentials: external process exited with code exit status: 1. Stderr: sign in";
+        let how = "fails: gives none: its credential_process ended with exit status: 1. Stderr: sign in";
+        assert_eq!(told(Profile, false, process), how);
     }
 }
