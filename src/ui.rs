@@ -11,6 +11,7 @@
 
 pub mod comparison;
 pub mod human;
+pub mod metered;
 pub mod progress;
 pub mod prompt;
 pub mod table;
@@ -26,6 +27,7 @@ use serde::Serialize;
 use crate::error::Failure;
 use crate::text::printable;
 
+pub use metered::Metered;
 pub use progress::Progress;
 pub use table::{Column, Table};
 

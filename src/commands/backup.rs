@@ -1,5 +1,6 @@
 //! `pgbackup:backup`: takes a backup, remembers how that went, and tells everybody who wants to know.
 
+mod past;
 mod pipeline;
 mod sink;
 mod suspicion;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use self::past::Past;
 use crate::commands::context::Context;
 use crate::commands::copying;
 use crate::commands::finishing;
@@ -229,7 +231,7 @@ pub fn take(
     } else {
         Telling::begin(context, Work::Backup, name)
     };
-    let result = pipeline::run(context, service, store, occasion, &history);
+    let result = Past::of(context, name).and_then(|past| pipeline::run(context, service, store, occasion, &past));
     let seconds = Some(began.elapsed().as_secs_f64());
     match result {
         Ok((manifest, bytes, confirmed_by)) => {

@@ -4,7 +4,7 @@
 //! before the dump ended well, the store has confirmed every byte, and the archive is complete. Whatever fails before that takes
 //! the upload back as it drops.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Timestamp;
 use postgres::error::SqlState;
 
-use super::sink::{Digesting, Metered, Sink};
+use super::past::Past;
+use super::sink::{Digesting, Sink};
 use super::{Occasion, suspicion};
 use crate::archive::encryption::{self, Recipient};
 use crate::archive::pack::{Options, Packed, Packer};
@@ -28,7 +29,6 @@ use crate::database::snapshot::Snapshot;
 use crate::database::{self, APPLICATION, description, dump, fingerprint, schema, session, words};
 use crate::dokku::host_id;
 use crate::dokku::properties::Subject;
-use crate::history::{Event, History};
 use crate::holds::Holds;
 use crate::manifest::checks::{Name, Recorded};
 use crate::manifest::schema::Schema;
@@ -36,7 +36,6 @@ use crate::manifest::{
     self, DatabaseDescription, FORMAT, Fingerprint, Incident, Manifest, Object, Proof, Server, Signature,
 };
 use crate::service::RunningService;
-use crate::service::name::ServiceName;
 use crate::service::options::CreateOptions;
 use crate::settings::Fingerprints;
 use crate::signing::Keys;
@@ -44,6 +43,7 @@ use crate::step::step;
 use crate::store::key::BackupKey;
 use crate::store::{Store, StoreError, UploadPlan};
 use crate::text::count;
+use crate::ui::Metered;
 
 /// Snapshots that are tried where tables are being changed.
 const ATTEMPTS: u32 = 10;
@@ -59,7 +59,7 @@ pub(super) fn run(
     service: &RunningService,
     store: &dyn Store,
     occasion: Occasion,
-    history: &History,
+    past: &Past,
 ) -> Result<(Manifest, u64, String)> {
     let name = &service.service.name;
     make_signing_key(context);
@@ -69,7 +69,7 @@ pub(super) fn run(
     let size = dump_size(service)?;
     let spool = match &recipient {
         Some(_) => {
-            Some(Spool::begin(&context.environment.data_folder().join(name.as_str()), spooled(history, name, size))?)
+            Some(Spool::begin(&context.environment.data_folder().join(name.as_str()), past.expected_bytes(size))?)
         }
         None => None,
     };
@@ -77,7 +77,7 @@ pub(super) fn run(
     let plan = UploadPlan { head, expected: size };
     let mut attempt = 1;
     let (started, key, upload) = loop {
-        let started = fresh_second(context, name, history)?;
+        let started = fresh_second(context, past)?;
         let key = BackupKey::new(name.clone(), started, recipient.is_some());
         // Wrong keys, bucket or endpoint are found here, before the database is touched.
         match NotedUpload::begin(context, What::Backup, store, &key, plan) {
@@ -97,7 +97,7 @@ pub(super) fn run(
         Some(spool) => Sink::Spool(Box::new(spool)),
         None => Sink::Upload(upload.clone()),
     };
-    fill(context, service, store, (key, started, size), occasion, (&upload, sink, recipient.as_ref()), history)
+    fill(context, service, store, (key, started, size), occasion, (&upload, sink, recipient.as_ref()), past)
         .inspect_err(|error| {
             // Another one's object; else the next run looks whether it is there after all.
             if matches!(error.downcast_ref(), Some(StoreError::Taken { .. })) {
@@ -117,7 +117,7 @@ fn fill(
     (key, started, size): (BackupKey, Timestamp, u64),
     occasion: Occasion,
     (upload, sink, recipient): (&NotedUpload, Sink, Option<&Recipient>),
-    history: &History,
+    past: &Past,
 ) -> Result<(Manifest, u64, String)> {
     step!("backup.uploading");
     let globals = globals(context, service)?;
@@ -126,14 +126,13 @@ fn fill(
     let incident = Holds::read(&folder)?.service.map(|hold| Incident { since: hold.since, reason: hold.reason });
     let modified = u64::try_from(started.as_second()).unwrap_or_default();
     let packer = Packer::new(sink, Options::new(modified))?;
-    let mut metered =
-        Metered { packer, progress: context.ui.progress(&format!("Saving {}", service.service.name), Some(size)) };
+    let progress = context.ui.progress(&format!("Saving {}", service.service.name), Some(size));
+    let mut metered = Metered::new(packer, progress);
     let fingerprints = context.settings(&service.service.name)?.fingerprint;
     let (mut snapshot, database, version_number, dumped, schema) =
         dump_in_snapshot(context, service, fingerprints, &mut metered)?;
     step!("backup.dumped");
-    let Metered { packer, progress } = metered;
-    drop(progress);
+    let packer = metered.into_inner();
 
     let mut print = fingerprint::structure(snapshot.client())?;
     print.objects.remove(fingerprint::INVALID_INDEX);
@@ -155,7 +154,7 @@ fn fill(
     snapshot.confirm()?;
     context.ui.debug(format!("Dumped with {}", dumped.engine));
 
-    let suspicious = if occasion.safety { None } else { suspicion::of(context, service, history, &database, &print)? };
+    let suspicious = if occasion.safety { None } else { suspicion::of(context, service, past, &database, &print)? };
     let mut description = Manifest {
         format: FORMAT,
         made_by: concat!("pgbackup ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -284,7 +283,7 @@ fn encrypt(
     let Sink::Spool(spool) = archive.sink else { bail!("an encrypted backup was sent in clear") };
     let mut spooled: Spooled = spool.finish().context("The waiting backup can't be read")?;
     let progress = context.ui.progress("Encrypting", Some(spooled.left()));
-    let mut sent = Digesting { inner: upload.clone(), progress, ledger: Ledger::default() };
+    let mut sent = Metered::new(Digesting { inner: upload.clone(), ledger: Ledger::default() }, progress);
     encryption::seal(archive.head.as_slice().chain(&mut spooled), &mut sent, recipient)
         .map_err(|error| Transfer::new("encrypting the backup", error))?;
     step!("backup.encrypted");
@@ -292,18 +291,10 @@ fn encrypt(
     if spooled.sha256() != archive.sha256_behind_head {
         bail!("The disk of this host has given back other bytes than it took; the backup was not completed");
     }
-    let bytes = sent.ledger.bytes();
-    let (digest, marks) = sent.ledger.finish();
+    let ledger = sent.into_inner().ledger;
+    let bytes = ledger.bytes();
+    let (digest, marks) = ledger.finish();
     Ok((bytes, digest, marks))
-}
-
-/// About how many bytes a backup will be: as many as the last one and some, else a third of the tables.
-fn spooled(history: &History, name: &ServiceName, size: u64) -> u64 {
-    let last = history.read().unwrap_or_default().into_iter().rev().find_map(|entry| match entry.event {
-        Event::Backup(record) if record.key.service() == name => Some(record.bytes),
-        _ => None,
-    });
-    last.map_or(size / 3, |last| last.saturating_add(last / 4))
 }
 
 /// Asks the user's checks in the dump's snapshot. One that fails is recorded as it is: the backup holds what there is.
@@ -377,20 +368,11 @@ fn unchanged(context: &Context, snapshot: &mut Snapshot, mut before: Schema) -> 
 }
 
 /// The second that names this backup: not that of another one, which would be overwritten.
-fn fresh_second(context: &Context, service: &ServiceName, history: &History) -> Result<Timestamp> {
-    let taken: HashSet<i64> = history
-        .read()
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|entry| match entry.event {
-            Event::Backup(record) if record.key.service() == service => Some(record.key.started().as_second()),
-            _ => None,
-        })
-        .collect();
+fn fresh_second(context: &Context, past: &Past) -> Result<Timestamp> {
     loop {
         let now = context.now();
         // Also after the clock was set back; only the very seconds are taken.
-        if !taken.contains(&now.as_second()) {
+        if !past.has(now) {
             return Ok(now);
         }
         crate::interrupt::check()?;

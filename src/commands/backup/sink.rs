@@ -1,12 +1,10 @@
-//! Where the bytes of a backup go, and who watches them on the way.
+//! Where the bytes of a backup go, and who takes their digest on the way.
 
 use std::io::{self, Write};
 
-use crate::archive::pack::Packer;
 use crate::archive::proof::Ledger;
 use crate::commands::spool::Spool;
 use crate::commands::upload::NotedUpload;
-use crate::ui::Progress;
 
 /// Where the packer writes to.
 pub(super) enum Sink {
@@ -35,7 +33,6 @@ impl Write for Sink {
 /// Takes the digest of what is written.
 pub(super) struct Digesting {
     pub(super) inner: NotedUpload,
-    pub(super) progress: Progress,
     pub(super) ledger: Ledger,
 }
 
@@ -43,29 +40,10 @@ impl Write for Digesting {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(bytes)?;
         self.ledger.update(bytes.get(..written).unwrap_or_default());
-        self.progress.add(written as u64);
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
-    }
-}
-
-/// The packer, telling how much it has been given.
-pub(super) struct Metered {
-    pub(super) packer: Packer<Sink>,
-    pub(super) progress: Progress,
-}
-
-impl Write for Metered {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.packer.write(bytes)?;
-        self.progress.add(written as u64);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.packer.flush()
     }
 }

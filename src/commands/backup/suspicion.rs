@@ -2,10 +2,9 @@
 
 use anyhow::Result;
 
+use super::past::Past;
 use crate::changes;
 use crate::commands::context::Context;
-use crate::history::{Event, History};
-use crate::holds::Holds;
 use crate::manifest::{DatabaseDescription, Fingerprint, Loss, Manifest, Suspicion};
 use crate::service::RunningService;
 use crate::text::count;
@@ -13,29 +12,18 @@ use crate::text::count;
 /// Tables that a suspicious backup's warning names.
 const LOSSES_SHOWN: usize = 10;
 
-/// What has been lost since the last backup that is not suspicious itself, or that the user has released: so each backup is
-/// suspicious until the rows are back or the user says that they were meant to go.
+/// What has been lost since the last backup that was right.
 pub(super) fn of(
     context: &Context,
     service: &RunningService,
-    history: &History,
+    past: &Past,
     database: &DatabaseDescription,
     print: &Fingerprint,
 ) -> Result<Option<Suspicion>> {
-    let name = &service.service.name;
-    let watch = context.settings(name)?.watch;
-    let holds = Holds::read(&context.environment.data_folder().join(name.as_str()))?;
-    // A history that can't be read is no reason to go without a backup.
-    let before = history.read().unwrap_or_default().into_iter().rev().find_map(|entry| match entry.event {
-        Event::Backup(record) => record.manifest.filter(|manifest| {
-            let right = manifest.suspicious.is_none() || holds.has_released(&manifest.key);
-            right && !manifest.safety && manifest.database.name == database.name
-        }),
-        _ => None,
-    });
-    let Some(before) = before else { return Ok(None) };
+    let Some(before) = past.right(&database.name) else { return Ok(None) };
+    let watch = context.settings(&service.service.name)?.watch;
     let tables = changes::losses(&before.fingerprint.tables, &print.tables, &watch);
-    Ok((!tables.is_empty()).then_some(Suspicion { compared_with: before.key, tables }))
+    Ok((!tables.is_empty()).then(|| Suspicion { compared_with: before.key.clone(), tables }))
 }
 
 /// Tells of what was lost and of the user's checks that failed, aloud: nobody looks into a manifest.

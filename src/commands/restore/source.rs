@@ -29,7 +29,7 @@ use crate::store::key::BackupKey;
 use crate::store::link::{InvalidLink, Link};
 use crate::store::s3::open_link;
 use crate::store::{Store, StoreError};
-use crate::ui::{Progress, Ui};
+use crate::ui::Metered;
 
 /// What every gzip stream begins with.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -313,21 +313,21 @@ impl Source {
                 let reader = store
                     .open(&backup.key.to_string())
                     .map_err(|error| ways_out(context, error, doing, &store.describe(), &backup.key, elsewhere))?;
-                let metered = Metered::new(reader, context, label, backup.bytes);
+                let reader = metered(reader, context, label, backup.bytes);
                 let signed = backup.manifest.as_ref().filter(|_| matches!(standing, Standing::Signed(_)));
-                let reader = proven(metered, signed)?;
+                let reader = proven(reader, signed)?;
                 Fetched { reader, encrypted: None, manifest: backup.manifest, name, stored: true }
             }
             Self::Object(named) => {
-                let metered = Metered::new(named.open()?, context, label, Some(named.object.bytes));
-                let reader = proven(metered, named.manifest.as_ref())?;
+                let reader = metered(named.open()?, context, label, Some(named.object.bytes));
+                let reader = proven(reader, named.manifest.as_ref())?;
                 Fetched { reader, encrypted: None, manifest: named.manifest, name, stored: false }
             }
             Self::File(path) => {
                 let file = File::open(&path).with_context(|| format!("{} can't be read", path.display()))?;
                 let bytes = file.metadata().ok().map(|file| file.len());
                 Fetched {
-                    reader: Box::new(Metered::new(file, context, label, bytes)),
+                    reader: Box::new(metered(file, context, label, bytes)),
                     encrypted: None,
                     manifest: None,
                     name,
@@ -337,7 +337,7 @@ impl Source {
             Self::Link(link) => {
                 let (reader, total) = open_link(link, None)?;
                 Fetched {
-                    reader: Box::new(Metered::new(reader, context, label, total)),
+                    reader: Box::new(metered(reader, context, label, total)),
                     encrypted: None,
                     manifest: None,
                     name,
@@ -348,7 +348,7 @@ impl Source {
                 // The file beneath the library's buffer, so that Ctrl-C ends the wait for a sender that is stuck.
                 let stdin = File::from(io::stdin().as_fd().try_clone_to_owned().context("reading standard input")?);
                 Fetched {
-                    reader: Box::new(Metered::new(Awaited(stdin), context, label, None)),
+                    reader: Box::new(metered(Awaited(stdin), context, label, None)),
                     encrypted: None,
                     manifest: None,
                     name,
@@ -500,38 +500,11 @@ fn ways_out(
         .into()
 }
 
-/// A reader that tells how much it has read. Of a known length, only once it reads on behind the beginning: until then a
-/// plan is shown and a safety backup taken, which no bar should stand still in.
-struct Metered<R> {
-    reader: R,
-    ui: Ui,
-    label: String,
-    total: Option<u64>,
-    read: u64,
-    progress: Option<Progress>,
-}
-
-impl<R> Metered<R> {
-    fn new(reader: R, context: &Context, label: String, total: Option<u64>) -> Self {
-        let ui = context.ui.clone();
-        // Who sends it may be slow from the first byte on.
-        let progress = total.is_none().then(|| ui.progress(&label, None));
-        Self { reader, ui, label, total, read: 0, progress }
-    }
-}
-
-impl<R: Read> Read for Metered<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.progress.is_none() && self.read >= LOOKED_AT {
-            let progress = self.ui.progress(&self.label, self.total);
-            progress.add(self.read);
-            self.progress = Some(progress);
-        }
-        let read = self.reader.read(buffer)?;
-        self.read += read as u64;
-        if let Some(progress) = &self.progress {
-            progress.add(read as u64);
-        }
-        Ok(read)
+/// Of a known length, only once it is read on behind the beginning: until then a plan is shown and a safety backup taken, which no bar
+/// should stand still in. Who sends it without a length may be slow from the first byte on.
+fn metered<R: Read>(reader: R, context: &Context, label: String, total: Option<u64>) -> Metered<R> {
+    match total {
+        Some(_) => Metered::shown_behind(LOOKED_AT, reader, &context.ui, label, total),
+        None => Metered::new(reader, context.ui.progress(&label, None)),
     }
 }
