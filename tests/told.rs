@@ -10,7 +10,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::host::{Host, Postgres};
+use crate::host::{Host, Postgres, Service};
 
 /// Requests that came in: the first line and the body of each.
 pub(crate) type Requests = Arc<Mutex<Vec<(String, String)>>>;
@@ -271,9 +271,39 @@ fn a_run_that_is_left_out_is_told_as_missed() {
         service.pgbackup("schedule:run", &["backup"]).exits(5).says("is still under way from last time");
     }
     drop(lock);
-    let posted = posted.lock().unwrap();
-    assert_eq!(posted.len(), 1, "{posted:?}");
-    assert!(posted[0].1.contains("is left out, since its last run is still under way"), "{posted:?}");
+    let told = || std::mem::take(&mut *posted.lock().unwrap());
+    let once = told();
+    assert_eq!(once.len(), 1, "{once:?}");
+    assert!(once[0].1.contains("is left out, since its last run is still under way"), "{once:?}");
+
+    // One that has waited in vain for another run of the service, of a backup and of a drill.
+    service.pgbackup("schedule", &["* * * * *", "--drill"]).succeeds();
+    let mut client = service.client();
+    service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+    let mut held = client.transaction().unwrap();
+    held.batch_execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE").unwrap();
+    let mut running = service.start("backup", &[], &[]);
+    running.says("Backing up");
+    told();
+    for (schedule, event) in [("backup", "backup-missed"), ("drill", "verify-missed")] {
+        let run = service.pgbackup("schedule:run", &[schedule, "--now", "--wait", "1s"]).exits(5);
+        run.says("Waiting: Backup of").says("FAILED after");
+        let once = told();
+        assert_eq!(once.len(), 1, "{once:?}");
+        assert!(once[0].1.contains(event) && once[0].1.contains("has waited in vain: Backup of"), "{once:?}");
+    }
+    held.rollback().unwrap();
+    running.end().exits(0, "saved as");
+    let rows = service.pgbackup("history", &["--format", "json"]).succeeds().json();
+    let results: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["result"].as_str().unwrap()).collect();
+    assert_eq!(results[..3], ["good", "MISSED", "FAILED"], "{rows}");
+    // What cron runs next has nothing to add.
+    told();
+    service.pgbackup("schedule:run", &["backup", "--now"]).succeeds();
+    service.pgbackup("schedule:run", &["drill", "--now"]).succeeds();
+    let events: Vec<Value> =
+        told().iter().map(|(_, body)| serde_json::from_str::<Value>(body).unwrap()["event"].clone()).collect();
+    assert_eq!(events, ["verify-recovered"]);
     service.pgbackup("unschedule", &["--every"]).succeeds();
 }
 
@@ -285,21 +315,38 @@ fn callers_see_the_services_that_a_plugin_allows_them() {
     let folder = host.lib_root.join("plugins/available").join(format!("acl-{}", hidden.name));
     let link = host.lib_root.join("plugins/enabled").join(format!("acl-{}", hidden.name));
     fs::create_dir_all(&folder).unwrap();
-    // As dokku-acl answers: all it is given (the user, the key's name and `postgres` come first) but one.
-    let script =
-        format!("#!/bin/sh\nshift 3\nfor name in \"$@\"; do [ \"$name\" = {} ] || echo \"$name\"; done\n", hidden.name);
+    // As dokku-acl answers, for this caller and nobody else: none of all it is given but one. So no other test's service is touched.
+    let caller = format!("key-{}", seen.name);
+    let script = format!(
+        "#!/bin/sh\n[ \"$2\" != {caller} ] || {{ echo {}; exit; }}\nshift 3\nprintf '%s\\n' \"$@\"\n",
+        seen.name
+    );
     fs::write(folder.join("user-auth-service"), script).unwrap();
     fs::set_permissions(folder.join("user-auth-service"), fs::Permissions::from_mode(0o755)).unwrap();
     std::os::unix::fs::symlink(&folder, &link).unwrap();
-    let status = host.dokku(&["pgbackup:status", "--format", "json"]).run();
-    let pruned = host.dokku(&["pgbackup:prune", "--all", "--dry-run"]).run();
-    let reported = host.dokku(&["pgbackup:report"]).run();
+    for service in [&seen, &hidden] {
+        service.set("copy-to", "off");
+        service.backup();
+        service.set("copy-to", &service.second_bucket().url());
+    }
+    let runs = [
+        &["pgbackup:status", "--format", "json"][..],
+        &["pgbackup:prune", "--all", "--dry-run"],
+        &["pgbackup:report"],
+        &["pgbackup:backup", "--all"],
+        &["pgbackup:copy", "--all", "--everything"],
+        &["pgbackup:doctor", "--all"],
+    ]
+    .map(|words| (words, host.dokku(words).env("SSH_NAME", &caller).run()));
     fs::remove_file(&link).unwrap();
     fs::remove_dir_all(&folder).unwrap();
-    for (what, run) in [("status", status), ("prune", pruned), ("report", reported)] {
+    for (what, run) in runs {
+        let run = run.succeeds();
         let said = run.seen() + &run.err + &run.out();
-        assert!(said.contains(&seen.name) && !said.contains(&hidden.name), "{what}: {said}");
+        assert!(said.contains(&seen.name) && !said.contains(&hidden.name), "{what:?}: {said}");
     }
+    let backups = |service: &Service| (service.bucket().backups().len(), service.second_bucket().backups().len());
+    assert_eq!((backups(&seen), backups(&hidden)), ((2, 2), (1, 0)));
 }
 
 #[test]

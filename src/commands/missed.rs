@@ -18,7 +18,7 @@ use crate::dokku::properties::Subject;
 use crate::durable::{self, Locked};
 use crate::history::{self, Event, History};
 use crate::notify::{Notice, Outcome, Work};
-use crate::schedule::{Name, Task};
+use crate::schedule::{Name, Planned, Task};
 use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::ui::human;
@@ -51,9 +51,16 @@ pub fn left_out(context: &Context, entry: &Entry) {
     tell_once(context, entry, due, &what);
 }
 
-/// Tells of a run that has waited in vain for another one that has its service.
-pub fn in_vain(context: &Context, name: &ServiceName, task: Task, why: &str) {
-    let message = format!("The scheduled {} of {name} has waited in vain: {why}", task.as_str());
+/// Tells of a run that has waited in vain for another one that has its service. Whatever runs next has nothing to add: it has begun.
+pub fn in_vain(context: &Context, name: &ServiceName, planned: &Planned, why: &str) {
+    let (task, schedule) = (planned.task, &planned.name);
+    let message = format!("The scheduled {} {schedule} of {name} has waited in vain: {why}", task.as_str());
+    // That a backup is missing is a failure, which its history has from the one who waited.
+    if task != Task::Backup {
+        let now = context.now();
+        let due = planned.cron.previous(&context.environment.time_zone(), now).unwrap_or(now);
+        remember(context, name, planned, due, &message);
+    }
     tell_service(context, name, task, message, Some(why.to_owned()));
 }
 
@@ -67,17 +74,17 @@ fn tell_once(context: &Context, entry: &Entry, due: Timestamp, what: &str) {
     let (task, schedule) = (entry.planned.task, &entry.planned.name);
     for name in services(context, &entry.subject) {
         let message = format!("The scheduled {} {schedule} of {name} {what}", task.as_str());
-        let event = Event::Missed {
-            schedule: schedule.to_string(),
-            task: task.as_str().to_owned(),
-            due,
-            error: message.clone(),
-        };
-        let history = History::of(&context.environment.data_folder().join(name.as_str()));
-        if let Err(error) = history.append(&history::Entry::now(event, None)) {
-            context.ui.warn(format!("The history can't be written: {error:#}"));
-        }
+        remember(context, &name, &entry.planned, due, &message);
         tell_service(context, &name, task, message, None);
+    }
+}
+
+fn remember(context: &Context, name: &ServiceName, planned: &Planned, due: Timestamp, message: &str) {
+    let (schedule, task) = (planned.name.to_string(), planned.task.as_str().to_owned());
+    let event = Event::Missed { schedule, task, due, error: message.to_owned() };
+    let history = History::of(&context.environment.data_folder().join(name.as_str()));
+    if let Err(error) = history.append(&history::Entry::now(event, None)) {
+        context.ui.warn(format!("The history can't be written: {error:#}"));
     }
 }
 
@@ -143,7 +150,6 @@ mod tests {
     use super::*;
     use crate::commands::list::tests::world;
     use crate::commands::schedules::LastRun;
-    use crate::schedule::Planned;
 
     fn entry(context: &Context, since: &str) -> Entry {
         let planned = Planned {

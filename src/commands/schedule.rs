@@ -160,6 +160,7 @@ fn set(args: &Args, context: &Context, subject: Subject, text: &str) -> Result<(
 /// Keeps a schedule, activates it and tells of it. One of that name is replaced.
 pub fn plan(context: &Context, subject: Subject, planned: Planned) -> Result<()> {
     warn_without_destination(context, &subject)?;
+    warn_without_rule(context, &subject, planned.task)?;
     let replaced = schedules::change(context, &subject, |all| {
         let before = all.iter().position(|other| other.name == planned.name).map(|index| all.remove(index));
         all.push(planned.clone());
@@ -193,6 +194,18 @@ fn warn_without_destination(context: &Context, subject: &Subject) -> Result<()> 
     {
         context.ui.warn(format!("{name} has no destination yet: its scheduled runs would fail"));
         context.ui.warn(format!("Set it: dokku pgbackup:set {name} destination s3://BUCKET"));
+    }
+    Ok(())
+}
+
+/// A pruning without a rule deletes nothing, each time.
+fn warn_without_rule(context: &Context, subject: &Subject, task: Task) -> Result<()> {
+    if let Subject::Service(name) = subject
+        && task == Task::Prune
+        && !context.settings(name)?.retention.any()
+    {
+        context.ui.warn(format!("No rule is set for {name} yet: nothing would be deleted"));
+        context.ui.warn(format!("Set one: dokku pgbackup:set {name} keep-daily 7"));
     }
     Ok(())
 }

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use clap::{Args as _, FromArgMatches as _};
 
 use crate::commands::context::Context;
 use crate::commands::schedules::{self, Entry, LastRun};
@@ -19,11 +18,11 @@ use crate::lock::Owner;
 use crate::schedule::{Name, Planned, Task};
 use crate::service::Service;
 use crate::service::name::ServiceName;
-use crate::settings;
+use crate::settings::{self, Span};
 use crate::text::count;
 use crate::ui::human;
 
-/// How long a scheduled run waits for a restore, or whatever else has its service.
+/// How long a scheduled run waits for a restore, or whatever else has its service, where nothing else is said.
 const PATIENCE: Duration = Duration::from_hours(6);
 /// How often a place among the runs of this host is looked for.
 const LOOK: Duration = Duration::from_millis(500);
@@ -34,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// property schedule-concurrency says how many go at once) and for a restore of the service to end.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "<service>|--all <name> [--now]",
+    override_usage = "<service>|--all <name> [--now] [--wait DURATION]",
     after_help = "See what cron will see
 
     dokku pgbackup:schedule:run lollipop backup --now"
@@ -52,6 +51,15 @@ pub struct Args {
     /// Don't wait for the moment that the jitter has given this service
     #[arg(long)]
     pub now: bool,
+    /// Wait at most this long for another run of the service (default: 6h)
+    #[arg(long, value_name = "DURATION")]
+    pub wait: Option<Span>,
+}
+
+impl Args {
+    fn patience(&self) -> Duration {
+        self.wait.map_or(PATIENCE, |span| span.0)
+    }
 }
 
 /// Runs it.
@@ -147,8 +155,8 @@ fn wait_and_run(args: &Args, context: &Context, entry: &Entry) -> Result<()> {
     let most = settings::schedule_concurrency(&context.properties())?;
     let _place = place(context, &context.environment.data_folder().join("--global"), most)?;
     match &entry.subject {
-        Subject::Service(name) => one(context, name, &entry.planned),
-        Subject::Global => every(context, &entry.planned),
+        Subject::Service(name) => one(context, name, &entry.planned, args.patience()),
+        Subject::Global => every(context, &entry.planned, args.patience()),
     }
 }
 
@@ -183,9 +191,10 @@ fn sleep(time: Duration) -> Result<(), interrupt::Interrupted> {
     }
 }
 
-fn one(context: &Context, name: &ServiceName, planned: &Planned) -> Result<()> {
+fn one(context: &Context, name: &ServiceName, planned: &Planned, patience: Duration) -> Result<()> {
+    let wait = format!("{}s", patience.as_secs());
     let done = match planned.task {
-        Task::Backup => backup::one(context, name, None, PATIENCE).and_then(backup::Saved::copied_as_well).map(drop),
+        Task::Backup => backup::one(context, name, None, patience).and_then(backup::Saved::copied_as_well).map(drop),
         Task::Prune => {
             let folder = context.environment.data_folder().join(name.as_str());
             if let Some(hold) = Holds::read(&folder)?.service {
@@ -193,26 +202,24 @@ fn one(context: &Context, name: &ServiceName, planned: &Planned) -> Result<()> {
                 context.ui.warn(format!("Nothing of {name} is pruned: it is held {}", hold.describe()));
                 return Ok(());
             }
-            let command = prune::Args::augment_args(clap::Command::new("prune").no_binary_name(true));
-            let wait = format!("{}s", PATIENCE.as_secs());
-            let matches = command.try_get_matches_from([name.as_str(), "--wait", &wait])?;
-            prune::run(&prune::Args::from_arg_matches(&matches)?, context)
+            prune::run(&typed(&[name.as_str(), "--wait", &wait])?, context)
         }
-        Task::Drill => {
-            let command = verify::Args::augment_args(clap::Command::new("verify").no_binary_name(true));
-            let wait = format!("{}s", PATIENCE.as_secs());
-            let matches = command.try_get_matches_from([name.as_str(), "latest", "--wait", &wait])?;
-            verify::run(&verify::Args::from_arg_matches(&matches)?, context)
-        }
+        Task::Drill => verify::run(&typed(&[name.as_str(), "latest", "--wait", &wait])?, context),
     };
-    done.inspect_err(|error| refused(context, name, planned.task, error))
+    done.inspect_err(|error| refused(context, name, planned, error))
+}
+
+/// The arguments of a command as somebody would type them.
+fn typed<A: clap::Args>(words: &[&str]) -> Result<A> {
+    let command = A::augment_args(clap::Command::new("scheduled").no_binary_name(true));
+    Ok(A::from_arg_matches(&command.try_get_matches_from(words)?)?)
 }
 
 /// What has waited in vain has not begun, so nobody was told, and nothing of it is in the history yet.
-fn refused(context: &Context, name: &ServiceName, task: Task, error: &anyhow::Error) {
+fn refused(context: &Context, name: &ServiceName, planned: &Planned, error: &anyhow::Error) {
     let Some(failure) = error.downcast_ref::<Failure>().filter(|failure| failure.kind == Kind::Busy) else { return };
-    missed::in_vain(context, name, task, &failure.to_string());
-    if task != Task::Backup {
+    missed::in_vain(context, name, planned, &failure.to_string());
+    if planned.task != Task::Backup {
         return;
     }
     let destination = context.settings(name).ok().and_then(|settings| settings.destination);
@@ -224,7 +231,7 @@ fn refused(context: &Context, name: &ServiceName, task: Task, error: &anyhow::Er
 }
 
 /// All services that have a destination, one after another; what fails with one is no reason to go without the others.
-fn every(context: &Context, planned: &Planned) -> Result<()> {
+fn every(context: &Context, planned: &Planned, patience: Duration) -> Result<()> {
     let mut failed = Vec::new();
     let mut done: u64 = 0;
     for name in Service::all(&context.environment.lib_root)? {
@@ -235,7 +242,7 @@ fn every(context: &Context, planned: &Planned) -> Result<()> {
             }
             _ => {}
         }
-        match one(context, &name, planned) {
+        match one(context, &name, planned, patience) {
             Ok(()) => done += 1,
             Err(error) => {
                 interrupt::check()?;

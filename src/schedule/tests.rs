@@ -98,6 +98,18 @@ fn a_run_is_missed_when_it_was_due_and_did_not_begin() {
     assert_eq!(missed("2026-11-01T00:00:00Z", Some("2026-11-23T03:00:01Z"), "2026-11-24T03:06:00Z"), due);
     assert_eq!(missed("2026-11-01T00:00:00Z", Some("2026-11-23T03:00:01Z"), "2026-11-24T03:04:00Z"), None);
     assert_eq!(missed("2026-11-01T00:00:00Z", Some("2026-11-24T03:00:01Z"), "2026-11-24T09:00:00Z"), None);
+    // Where the clock is put forward cron makes up for the hour that is not there at once; where it is put back it doesn't run twice.
+    let in_the_gap = schedule("30 2 * * *");
+    for (began, now) in
+        [("2026-03-29T01:00:01Z", "2026-03-29T10:00:00Z"), ("2026-10-25T00:30:01Z", "2026-10-25T10:00:00Z")]
+    {
+        let since = at("2026-01-01T00:00:00Z");
+        assert_eq!(super::missed(&in_the_gap, &berlin(), since, Some(at(began)), at(now)), None, "{began}");
+        assert!(
+            super::missed(&in_the_gap, &berlin(), since, Some(at(began) - SignedDuration::from_hours(24)), at(now))
+                .is_some()
+        );
+    }
     // Set today: yesterday nobody promised anything.
     assert_eq!(missed("2026-11-24T08:00:00Z", None, "2026-11-24T09:00:00Z"), None);
 }
