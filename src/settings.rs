@@ -221,14 +221,14 @@ pub const PROPERTIES: &[Property] = &[
         default: "",
         values: "s3://bucket, s3://bucket/prefix, file:///folder or off",
         help: "Second place that each backup is copied to after it was saved",
-        check: checked::<CopyTo>,
+        check: |value| CopyTo::from_str(value).and_then(|CopyTo(place)| place.map_or(Ok(()), |place| fit(&place))),
     },
     Property {
         name: "destination",
         default: "",
         values: "s3://bucket, s3://bucket/prefix or file:///folder",
         help: "Where backups go",
-        check: checked::<Destination>,
+        check: |value| Destination::from_str(value).map_err(|error| error.to_string()).and_then(|place| fit(&place)),
     },
     Property {
         name: "drill-max-age",
@@ -487,6 +487,11 @@ fn checked<T: FromStr<Err: fmt::Display>>(value: &str) -> Result<(), String> {
     value.parse::<T>().map(drop).map_err(|error| error.to_string())
 }
 
+/// What is set is to be written to.
+fn fit(place: &Destination) -> Result<(), String> {
+    place.unfit().map_or(Ok(()), Err)
+}
+
 /// Finds a property by its name.
 pub fn property(name: &str) -> Option<&'static Property> {
     PROPERTIES.iter().find(|property| property.name == name)
@@ -612,6 +617,11 @@ impl Settings {
             prune_after_backup: settings.get::<Switch>("prune-after-backup")?.unwrap_or(Switch::On) == Switch::On,
             copy: settings.copy()?,
         })
+    }
+
+    /// Whether this place is the second destination.
+    pub fn is_copied_to(&self, place: &Destination) -> bool {
+        self.copy.as_ref().is_some_and(|copy| copy.destination == *place)
     }
 
     /// The settings of the second destination, as if it were the first; `None` where none is set. What is not set for it is as for the

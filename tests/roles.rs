@@ -100,7 +100,7 @@ fn a_role_that_may_only_read_restores_and_changes_nothing() {
         .exits(1)
         .says("s3:PutObject is missing")
         .says(&format!("iam-policy {} --role backup", service.name));
-    service.pgbackup("delete", &[&key, "--force"]).exits(1).says("s3:DeleteObject is missing");
+    service.pgbackup("delete", &[&key, "--force", "--last-good"]).exits(1).says("s3:DeleteObject is missing");
     let run = service.pgbackup("restore", &[&key, "--force"]).exits(1);
     assert!(run.err.contains("--no-safety-backup"), "{}", run.err);
     service.pgbackup("restore", &[&key, "--force", "--no-safety-backup"]).succeeds();

@@ -20,9 +20,9 @@ use crate::ui::human;
 
 /// Delete a backup from the store
 ///
-/// The object and the manifest beside it are deleted. The last good backup of a service is
-/// only deleted with --force. The same goes for what pgbackup:hold holds. A copy in the second destination stays: it goes by the
-/// copy-keep- rules or with --copy.
+/// The object and the manifest beside it are deleted. The last good backup of a service is only deleted with --last-good and what
+/// pgbackup:hold holds not at all: release it first. A copy in the second destination stays: it goes by the copy-keep- rules or with
+/// --copy.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Delete one backup of lollipop
 
@@ -41,6 +41,9 @@ pub struct Args {
     /// Delete the copy in the second destination (property copy-to) and not the backup itself
     #[arg(long)]
     pub copy: bool,
+    /// Delete it although nothing that can be relied on is left then
+    #[arg(long)]
+    pub last_good: bool,
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
     pub confirmation: Confirmation,
@@ -52,8 +55,8 @@ pub struct Args {
 /// Deletes a backup.
 ///
 /// # Errors
-/// When there is no such backup, when it is the last good one and `--force` was not given, when the service's name was not
-/// typed, or when the store refuses.
+/// When there is no such backup, when it is held, or the last good one and `--last-good` was not given, when the service's name was
+/// not typed, or when the store refuses.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     let service = Service::find(&context.environment.lib_root, &args.service)?;
     if !args.copy {
@@ -70,42 +73,24 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
 fn delete(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
     let service = &args.service;
     let force = args.confirmation.force || context.environment.force;
+    let mut selector = Selector::new(Some(&args.backup), None)?;
+    if !force {
+        // Asked before the service is taken: backups don't wait for somebody who has gone to lunch.
+        let (catalog, backup) = find(&selector, service, store, context)?;
+        guard(args, &catalog, &backup, context)?;
+        let size = backup.bytes.map(|bytes| format!(" ({})", human::size(bytes))).unwrap_or_default();
+        context
+            .confirm(&format!("This deletes {}{size} from {} for good", backup.key, catalog.destination), service)?;
+        selector = Selector::new(Some(&backup.key.to_string()), None)?;
+    }
     // A restore may be reading it.
     let _lock = turn::take(context, service, "delete", args.waiting.patience())?;
-    let selector = Selector::new(Some(&args.backup), None)?;
     let (catalog, backup) = find(&selector, service, store, context)?;
     let key = &backup.key;
     let copy = copies(service, context)
         .and_then(|copies| copies.copied.get(key).map(|(_, copy)| copy.destination.clone()))
         .filter(|_| !args.copy);
-    if is_last_good(&catalog, &backup) {
-        if !force {
-            return Err(Failure::failed(format!("{key} is the last good backup of {service} and was not deleted"))
-                .hint(format!("Take another one first: dokku pgbackup:backup {service}"))
-                .hint("Or add --force to delete it all the same")
-                .into());
-        }
-        context.ui.warn(format!("{key} is the last good backup of {service}"));
-    }
-    let holds = Holds::read(&context.environment.data_folder().join(service.as_str()))?;
-    if let Some(hold) = holds.service.as_ref().or_else(|| holds.backups.get(&key.to_string())) {
-        let (what, which) = if holds.service.is_some() {
-            (format!("The backups of {service} are"), service.to_string())
-        } else {
-            (format!("{key} is"), format!("{service} {key}"))
-        };
-        if !force {
-            return Err(Failure::failed(format!("{what} held {}", hold.describe()))
-                .hint(format!("Nothing was deleted; release it first: dokku pgbackup:release {which}"))
-                .hint("Or add --force to delete it all the same")
-                .into());
-        }
-        context.ui.warn(format!("{what} held {}", hold.describe()));
-    }
-    if !force {
-        let size = backup.bytes.map(|bytes| format!(" ({})", human::size(bytes))).unwrap_or_default();
-        context.confirm(&format!("This deletes {key}{size} from {} for good", catalog.destination), service)?;
-    }
+    guard(args, &catalog, &backup, context)?;
     context.ui.step(format!("Deleting {key}"));
     step!("delete.confirmed");
     removal::take_out(&backup, store, context).map_err(|error| match error {
@@ -117,6 +102,35 @@ fn delete(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
         context.ui.warn(format!("Delete that as well: dokku pgbackup:delete {service} {key} --copy"));
     }
     context.ui.outcome(format!("Deleted {key}"), &key.to_string());
+    Ok(())
+}
+
+/// Refuses to delete what is held, and the last good one unless that is what is wanted.
+fn guard(args: &Args, catalog: &Catalog, backup: &Backup, context: &Context) -> Result<()> {
+    let (service, key, place) = (&args.service, &backup.key, &catalog.destination);
+    if is_last_good(catalog, backup) {
+        // What scripts and habit add to every command must not be enough for this.
+        if !args.last_good {
+            return Err(Failure::failed(format!(
+                "{key} is the last good backup of {service} in {place} and was not deleted"
+            ))
+            .hint(format!("Take another one first: dokku pgbackup:backup {service}"))
+            .hint("Or add --last-good to be left without any")
+            .into());
+        }
+        context.ui.warn(format!("{key} is the LAST GOOD BACKUP of {service} in {place}"));
+    }
+    let holds = Holds::read(&context.environment.data_folder().join(service.as_str()))?;
+    if let Some(hold) = holds.service.as_ref().or_else(|| holds.backups.get(&key.to_string())) {
+        let (what, which) = if holds.service.is_some() {
+            (format!("The backups of {service} are"), service.to_string())
+        } else {
+            (format!("{key} is"), format!("{service} {key}"))
+        };
+        return Err(Failure::failed(format!("{what} held {}", hold.describe()))
+            .hint(format!("Nothing was deleted; release it first: dokku pgbackup:release {which}"))
+            .into());
+    }
     Ok(())
 }
 
@@ -141,6 +155,7 @@ mod tests {
     use crate::error::Kind;
     use crate::history::tests::manifest;
     use crate::history::{Depth, Entry, Event, VerificationRecord};
+    use crate::holds::Hold;
 
     use super::*;
     use crate::lock::Lock;
@@ -162,6 +177,7 @@ mod tests {
             service: "prod".parse().unwrap(),
             backup: backup.into(),
             copy: false,
+            last_good: false,
             confirmation: Confirmation { force },
             waiting: Waiting::default(),
         }
@@ -197,12 +213,24 @@ mod tests {
 
     #[test]
     fn the_last_good_one_stays() {
-        let (_host, context, _) = world();
+        let (_host, context, said) = world();
         let shelf = shelf();
         delete(&args(OLD, true), &shelf, &context).unwrap();
-        let failure = Failure::from_error(delete(&args(NEW, false), &shelf, &context).unwrap_err());
-        assert!(failure.message.contains("is the last good backup of prod"), "{failure}");
-        assert_eq!(shelf.names().len(), 3);
+        for force in [false, true] {
+            let failure = Failure::from_error(delete(&args(NEW, force), &shelf, &context).unwrap_err());
+            assert!(failure.message.contains("is the last good backup of prod in s3://bucket/backups"), "{failure}");
+            assert_eq!(shelf.names().len(), 3);
+        }
+        // Held, it stays whatever is said.
+        let all = Args { last_good: true, ..args(NEW, true) };
+        let folder = context.environment.data_folder().join("prod");
+        let hold = Hold { since: context.now(), reason: None };
+        Holds { service: Some(hold), ..Holds::default() }.write(&folder).unwrap();
+        assert!(delete(&all, &shelf, &context).unwrap_err().to_string().contains("are held"));
+        Holds::default().write(&folder).unwrap();
+        delete(&all, &shelf, &context).unwrap();
+        assert!(said.err().contains("is the LAST GOOD BACKUP of prod"), "{}", said.err());
+        assert_eq!(shelf.names(), [THEIRS]);
     }
 
     #[test]
@@ -253,7 +281,8 @@ mod tests {
         history(&"prod".parse().unwrap(), &context).append(&made(OLD)).unwrap();
         shelf.deny("s3:ListBucket");
         shelf.deny("s3:GetObject");
-        delete(&args(OLD, true), &shelf, &context).unwrap();
+        // The only one that this host knows of.
+        delete(&Args { last_good: true, ..args(OLD, true) }, &shelf, &context).unwrap();
         assert_eq!(shelf.names(), [THEIRS.to_owned(), NEW.to_owned(), format!("{NEW}.manifest.json")]);
     }
 }

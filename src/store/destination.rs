@@ -35,6 +35,49 @@ pub enum InvalidDestination {
     Folder(String),
 }
 
+/// Folders that belong to the system: with all that is in them.
+const SYSTEM: &[&str] =
+    &["/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin", "/sys", "/usr"];
+/// What others keep, Docker and Dokku among them: who cleans up or moves there doesn't know of backups.
+const OTHERS: &[&str] = &["/home/dokku", "/var/lib/docker", "/var/lib/containerd", "/var/lib/dokku"];
+/// Places in those that are meant for files of one's own: disks that a desktop has mounted, programs, Dokku's storage of apps.
+const WITHIN: &[&str] = &["/run/media", "/run/mount", "/usr/local", "/var/lib/dokku/data/storage"];
+/// Folders of folders: only what is in them can be a place for backups.
+const SHARED: &[&str] = &[
+    "/home",
+    "/root",
+    "/tmp",
+    "/var",
+    "/var/backups",
+    "/var/cache",
+    "/var/lib",
+    "/var/log",
+    "/var/mail",
+    "/var/spool",
+    "/var/tmp",
+];
+
+impl Destination {
+    /// Why backups should not be put there, where that can be told by the path: a typing error must not fill `/etc`. What lies in such a
+    /// folder can be read all the same.
+    pub fn unfit(&self) -> Option<String> {
+        let Self::Folder(path) = self else { return None };
+        let shown = path.display();
+        let within = |folders: &[&str]| folders.iter().any(|folder| path.starts_with(folder));
+        let is = |folders: &[&str]| folders.iter().any(|folder| path == Path::new(folder));
+        if within(WITHIN) && !is(WITHIN) {
+            return None;
+        }
+        if within(SYSTEM) || is(WITHIN) {
+            return Some(format!("{shown} belongs to the system; name a folder that is for backups alone"));
+        }
+        if within(OTHERS) {
+            return Some(format!("{shown} belongs to Dokku or Docker; name a folder that is for backups alone"));
+        }
+        is(SHARED).then(|| format!("{shown} is shared by others; name a folder in it that is for backups alone"))
+    }
+}
+
 impl FromStr for Destination {
     type Err = InvalidDestination;
 
@@ -97,6 +140,44 @@ mod tests {
         }
         assert_eq!("s3://bucket/a/".parse::<Destination>().unwrap().to_string(), "s3://bucket/a");
         assert_eq!("file:///a/b/".parse::<Destination>().unwrap().to_string(), "file:///a/b");
+    }
+
+    #[test]
+    fn folders_of_others_are_no_place_for_backups() {
+        let unfit = |text: &str| format!("file://{text}").parse::<Destination>().unwrap().unfit();
+        for bad in [
+            "/etc",
+            "/etc/backups",
+            "/usr/lib/x",
+            "/usr/local",
+            "/dev/shm",
+            "/home",
+            "/home/dokku/x",
+            "/var",
+            "/var/lib/dokku",
+            "/var/lib/dokku/services/postgres/prod/data",
+            "/var/lib/dokku/data/storage",
+            "/var/lib/docker/volumes",
+            "/tmp",
+        ] {
+            assert!(unfit(bad).is_some_and(|why| why.starts_with(bad)), "{bad}");
+        }
+        for good in [
+            "/mnt",
+            "/backups",
+            "/etcetera",
+            "/home/backups",
+            "/srv/backups",
+            "/tmp/x",
+            "/usr/local/backups",
+            "/var/backups/dokku",
+            "/var/lib/dokku/data/storage/backups",
+            "/var/lib/pgbackup",
+            "/run/media/me/disk",
+        ] {
+            assert_eq!(unfit(good), None, "{good}");
+        }
+        assert_eq!("s3://etc".parse::<Destination>().unwrap().unfit(), None);
     }
 
     #[test]
