@@ -17,6 +17,8 @@ pub struct Copies {
     pub copied: HashMap<BackupKey, (Timestamp, CopyRecord)>,
     /// What should lie there and doesn't, newest first.
     pub missing: Vec<BackupKey>,
+    /// How many lie in the first place alone because they are older than the copying.
+    pub older: usize,
     /// The last copying, where it failed: when, of which backup, and why.
     pub failed: Option<(Timestamp, BackupKey, String)>,
 }
@@ -60,12 +62,11 @@ impl Copies {
                 _ => {}
             }
         }
-        let is_missing = |key: &&BackupKey| {
-            since.is_some_and(|since| key.started() >= since)
-                && !settled.contains(*key)
-                && !copies.copied.contains_key(*key)
-        };
-        copies.missing = made.into_iter().filter(is_missing).cloned().collect();
+        let is_absent = |key: &&BackupKey| !settled.contains(*key) && !copies.copied.contains_key(*key);
+        let (missing, older): (Vec<&BackupKey>, Vec<&BackupKey>) =
+            made.into_iter().filter(is_absent).partition(|key| since.is_some_and(|since| key.started() >= since));
+        copies.older = older.len();
+        copies.missing = missing.into_iter().cloned().collect();
         copies.missing.sort_by_key(|key| std::cmp::Reverse((key.started(), key.encrypted())));
         copies
     }
@@ -105,6 +106,8 @@ mod tests {
     fn missing(events: Vec<Event>) -> Vec<i64> {
         let entries: Vec<Entry> = events.into_iter().map(|event| Entry::now(event, None)).collect();
         let copies = Copies::of(&entries, FIRST, SECOND);
+        let known = copies.missing.len() + copies.older + copies.copied.len();
+        assert!(known <= entries.len(), "{copies:?}");
         copies.missing.iter().map(|key| key.started().as_second()).collect()
     }
 
@@ -113,6 +116,16 @@ mod tests {
         assert_eq!(missing(vec![made(1), made(2)]), [0; 0]);
         assert_eq!(missing(vec![made(1), made(2), copied(2), made(3)]), [3]);
         assert_eq!(missing(vec![made(1), made(2), failed(2, false), made(3)]), [3, 2]);
+    }
+
+    #[test]
+    fn those_that_are_older_are_counted() {
+        let older = |events: Vec<Event>| {
+            let entries: Vec<Entry> = events.into_iter().map(|event| Entry::now(event, None)).collect();
+            Copies::of(&entries, FIRST, SECOND).older
+        };
+        assert_eq!(older(vec![made(1), made(2), deleted(1, FIRST)]), 1);
+        assert_eq!(older(vec![made(1), made(2), copied(2), made(3)]), 1);
     }
 
     #[test]

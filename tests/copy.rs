@@ -43,7 +43,7 @@ fn each_backup_is_copied_compared_and_kept_by_rules_of_its_own() {
     for object in [&key, &sidecar] {
         assert_eq!(second.get(object), first.get(object), "{object}");
     }
-    service.pgbackup("copy", &[]).succeeds().says("Nothing of");
+    service.pgbackup("copy", &[]).succeeds().says("Nothing of").says("1 backup from before it was set");
 
     // It is shown wherever one looks.
     let rows = service.pgbackup("list", &["--format", "json"]).succeeds().json();
@@ -91,11 +91,16 @@ fn each_backup_is_copied_compared_and_kept_by_rules_of_its_own() {
     service.pgbackup("verify", &["latest"]).succeeds().says("restores to what was saved");
     service.set("destination", &first.url());
     service.set("copy-to", &second.url());
-    service.pgbackup("delete", &[&last, "--copy", "--force"]).succeeds();
+    let refused = service.pgbackup("delete", &[&last, "--copy", "--force"]).exits(1);
+    refused.says(&format!("is the last good backup of {name} in {}", second.url()));
+    service.pgbackup("delete", &[&last, "--copy", "--force", "--last-good"]).succeeds().says("LAST GOOD BACKUP");
     assert!(second.names().is_empty());
     service.set("copy-to", &first.url());
     service.pgbackup("copy", &[]).exits(1).says("is its destination itself");
     service.pgbackup("set", &["copy-to", "nowhere"]).exits(2).says("is not a destination");
+    for property in ["copy-to", "destination"] {
+        service.pgbackup("set", &[property, "file:///etc"]).exits(2).says("/etc belongs to the system");
+    }
     let policy = service.set_and_policy(&second.url());
     assert!(policy.contains(&format!("arn:aws:s3:::{}/{name}-copies/*", service.host.bucket)), "{policy}");
 }
@@ -134,6 +139,8 @@ fn a_backup_without_its_copy_is_good_told_and_made_up_for() {
     assert_eq!(status[0]["copies"]["missing"], 2);
     service.pgbackup("list", &[]).succeeds().says("NOT-COPIED");
     service.pgbackup("doctor", &[]).exits(1).says("can't be reached").says("copy-endpoint-url");
+    let listed = service.pgbackup("list", &["--from", &second.url()]).exits(1);
+    listed.says(&format!("pgbackup:set {} copy-endpoint-url", service.name));
     let rows = service.pgbackup("history", &["--format", "json"]).succeeds().json();
     assert!(rows.as_array().unwrap().iter().any(|row| row["event"] == "copy" && row["result"] == "FAILED"));
 
@@ -154,6 +161,16 @@ fn a_backup_without_its_copy_is_good_told_and_made_up_for() {
     assert_eq!(second.backups(), service.bucket().backups(), "all four, by a key that may not look");
     assert_eq!(told(), ["copy-recovered"]);
     service.pgbackup("status", &[]).succeeds();
+
+    // Copies are read from the first place, which a role for backups alone may not do.
+    service.authorize(Key::Writer);
+    let run =
+        service.pgbackup("backup", &[]).exits(6).says("can't be read for its copy").says("s3:GetObject is missing");
+    run.says(&format!("The policy that has it is printed by: dokku pgbackup:iam-policy {}", service.name));
+    service.pgbackup("iam-policy", &[]).succeeds().says("s3:GetObject");
+    service.pgbackup("doctor", &[]).exits(1).says("nothing can be copied to the second destination");
+    service.authorize(Key::Full);
+    service.pgbackup("copy", &[]).succeeds().says("Copied 1 backup");
 
     // What is damaged in the first place is seen and not spread.
     service.pgbackup("auth", &["--clear", "--copy"]).succeeds();

@@ -9,6 +9,7 @@ use crate::catalog::selector::Selector;
 use crate::catalog::{Backup, Catalog, Maker};
 use crate::commands::Context;
 use crate::commands::arguments::Elsewhere;
+use crate::commands::copying::hint_of_the_copy;
 use crate::commands::finishing;
 use crate::copies::Copies;
 use crate::dokku::properties::Subject;
@@ -16,6 +17,7 @@ use crate::error::{Failure, Kind};
 use crate::history::History;
 use crate::service::Service;
 use crate::service::name::ServiceName;
+use crate::settings::Settings;
 use crate::signing::{Keys, Standing};
 use crate::store::Store;
 use crate::store::destination::Destination;
@@ -185,19 +187,25 @@ pub fn explain(error: anyhow::Error, context: &Context, service: &ServiceName, e
     // It is of the place that is set.
     failure.hints.retain(|hint| !hint.contains("iam-policy"));
     let of_store = is_denied || failure.hints.iter().any(|hint| hint.contains("<service>"));
+    let settings = Settings::resolve(&context.properties(), &subject).ok();
+    // The place of the copies is opened with what is set for them.
+    let is_copy = settings.as_ref().is_some_and(|settings| settings.is_copied_to(destination));
     for hint in &mut failure.hints {
-        *hint = hint
-            .replace("dokku pgbackup:set <service> destination ", "--from ")
-            .replace("<service>", &subject.to_string());
+        *hint = hint.replace("dokku pgbackup:set <service> destination ", "--from ");
+        if is_copy {
+            *hint = hint_of_the_copy(hint);
+        }
+        *hint = hint.replace("<service>", &subject.to_string());
     }
     if !of_store || failure.kind != Kind::Failed || !matches!(destination, Destination::S3 { .. }) {
         return failure.into();
     }
     if is_denied {
-        failure = failure.hint(format!("Other keys are set with: dokku pgbackup:auth {subject} ACCESS_KEY_ID"));
+        let switch = if is_copy { " --copy" } else { "" };
+        failure = failure.hint(format!("Other keys are set with: dokku pgbackup:auth {subject} ACCESS_KEY_ID{switch}"));
     }
-    let endpoint = context.settings(service).is_ok_and(|settings| settings.endpoint_url.is_some());
-    if !endpoint && !exists {
+    let endpoint = settings.is_some_and(|settings| settings.endpoint_url.is_some());
+    if !endpoint && !exists && !is_copy {
         failure = failure
             .hint("A store other than AWS needs its address: dokku pgbackup:set --global endpoint-url https://HOST");
     }

@@ -211,7 +211,7 @@ impl Context {
 /// The settings that count for a place: the second destination has its own.
 fn in_force_at(destination: &Destination, settings: Settings) -> Settings {
     match settings.of_copy() {
-        Some(copy) if copy.destination.as_ref() == Some(destination) => copy,
+        Some(copy) if settings.is_copied_to(destination) => copy,
         _ => settings,
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::catalog::selector::Selector;
-use crate::commands::backups::{catalog, find};
+use crate::commands::backups::{catalog, copies, find};
 use crate::commands::context::Context;
 use crate::commands::copying::{self, Listed};
 use crate::commands::turn::{self, Waiting};
@@ -111,6 +111,12 @@ fn one(args: &Args, context: &Context, name: &ServiceName) -> Result<()> {
     let copied = copying::copy(context, &service, first, &lock, choose)?;
     if copied == 0 {
         context.ui.outcome(format!("Nothing of {name} is missing in its second destination"), "");
+        let older = copies(name, context).map_or(0, |copies| copies.older as u64);
+        if older > 0 {
+            let older = count(older, "backup");
+            context.ui.detail(format!("{older} from before it was set can be copied as well:"));
+            context.ui.detail(format!("dokku pgbackup:copy {name} --everything"));
+        }
         return Ok(());
     }
     prune::copies_after(context, &service, &lock);

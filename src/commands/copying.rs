@@ -254,15 +254,17 @@ impl Trouble {
             let failure = Failure::failed(format!("{key} can't be copied: it is no longer in {}", first.describe()));
             return Self { failure, of: Of::Lost };
         }
-        let denied = matches!(error, StoreError::Denied { .. });
-        let failure = store_failure(format!("{key} can't be read for its copy"), error);
-        Self::store(if denied {
-            failure.hint(format!(
-                "A copy is read from the first destination: see dokku pgbackup:iam-policy {}",
-                key.service()
-            ))
-        } else {
-            failure
+        let message = format!("{key} can't be read for its copy");
+        Self::store(match &error {
+            // Good practice for a role that takes backups alone, and not enough for one that copies them.
+            StoreError::Denied { permission, .. } => {
+                let service = key.service();
+                Failure::failed(message)
+                    .hint(format!("A copy is read from the first destination, whose keys need {permission} for that"))
+                    .hint(format!("The policy that has it is printed by: dokku pgbackup:iam-policy {service}"))
+                    .because(error)
+            }
+            _ => store_failure(message, error),
         })
     }
 

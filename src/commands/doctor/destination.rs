@@ -169,7 +169,7 @@ fn place(
                 findings.extend(keys::examine(context, settings, (service, of), &trials.terms)?);
                 findings.extend(terms(&trials.terms));
             }
-            findings.extend(judge(&trials, name, &store.describe()));
+            findings.extend(judge(&trials, name, &store.describe(), settings.copy.is_some()));
             Ok((trials.newest, findings))
         }
         Err(error) => {
@@ -358,8 +358,8 @@ struct Needed<'a> {
 /// Prints the rule that does it.
 const RULE: &str = "Or have the bucket remove such parts after a week: dokku pgbackup:iam-policy <service> --lifecycle";
 
-/// What there is to say of a destination that was tried.
-pub fn judge(trials: &Trials, service: &ServiceName, destination: &str) -> Vec<Finding> {
+/// What there is to say of a destination that was tried, and whether copies are read from it.
+pub fn judge(trials: &Trials, service: &ServiceName, destination: &str, is_copied: bool) -> Vec<Finding> {
     let by_hand = [format!(
         "Or restore a file that comes by another way: ssh dokku@HOST pgbackup:restore {service} - < backup.tgz"
     )];
@@ -388,9 +388,13 @@ pub fn judge(trials: &Trials, service: &ServiceName, destination: &str) -> Vec<F
             check: "read",
             trial: &trials.read,
             granted: "Backups can be read",
-            without: "restore, verify, info and download by key need it, a backup does not",
-            verdict: Verdict::Warn,
-            role: "restore",
+            without: if is_copied {
+                "nothing can be copied to the second destination, nor restored or verified by its key"
+            } else {
+                "restore, verify, info and download by key need it, a backup does not"
+            },
+            verdict: if is_copied { Verdict::Fail } else { Verdict::Warn },
+            role: if is_copied { "backup" } else { "restore" },
             ways: &by_hand,
         },
         Needed {
@@ -512,7 +516,7 @@ mod tests {
     }
 
     fn bad(trials: &Trials) -> Vec<(&'static str, Verdict)> {
-        let findings = judge(trials, &"prod".parse().unwrap(), "s3://bucket");
+        let findings = judge(trials, &"prod".parse().unwrap(), "s3://bucket", false);
         findings
             .iter()
             .map(|finding| (finding.check, finding.verdict))
@@ -531,6 +535,14 @@ mod tests {
             ..granted()
         };
         assert_eq!(bad(&writer), ["read", "list", "delete", "test-object"].map(|check| (check, Verdict::Warn)));
+        // But copies are read from where it writes.
+        let findings = judge(&writer, &"prod".parse().unwrap(), "s3://bucket", true);
+        let read = findings.iter().find(|finding| finding.check == "read").unwrap();
+        assert_eq!(read.verdict, Verdict::Fail);
+        assert!(
+            read.message
+                .ends_with("nothing can be copied to the second destination, nor restored or verified by its key")
+        );
     }
 
     #[test]
@@ -549,7 +561,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_has_its_policy_and_what_was_left_its_rule() {
-        let judged = |trials: &Trials| judge(trials, &"prod".parse().unwrap(), "s3://bucket/db");
+        let judged = |trials: &Trials| judge(trials, &"prod".parse().unwrap(), "s3://bucket/db", false);
         let fixes = |findings: Vec<Finding>, check: &str| {
             findings.into_iter().find(|finding| finding.check == check).unwrap().fixes
         };
