@@ -150,7 +150,10 @@ pub fn role_with(permission: &str) -> &'static str {
         | "s3:PutObjectTagging"
         | "s3:PutObjectRetention"
         | "kms:GenerateDataKey" => "backup",
-        "s3:DeleteObject" | "s3:ListBucketMultipartUploads" | "s3:GetObjectRetention" => "prune",
+        "s3:DeleteObject"
+        | "s3:ListBucketMultipartUploads"
+        | "s3:GetObjectRetention"
+        | "s3:GetBucketObjectLockConfiguration" => "prune",
         _ => "restore",
     }
 }

@@ -159,7 +159,9 @@ fn policy(role: Role, bucket: &str, prefix: &str, settings: &Settings) -> Value 
     }
     if is(Role::Prune) {
         statements.push(json!({
-            "Sid": "Uploads", "Effect": "Allow", "Action": ["s3:ListBucketMultipartUploads"], "Resource": bucket_arn,
+            "Sid": "Bucket", "Effect": "Allow", "Resource": bucket_arn,
+            // Whether it has an object lock is asked once instead of for each backup.
+            "Action": ["s3:ListBucketMultipartUploads", "s3:GetBucketObjectLockConfiguration"],
         }));
     }
     if let Some(Sse::Kms(Some(key))) = &features.sse {

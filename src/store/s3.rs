@@ -23,7 +23,7 @@ mod upload;
 use std::collections::HashSet;
 use std::fmt;
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_sdk_s3::presigning::PresigningConfig;
@@ -100,6 +100,8 @@ pub struct S3Settings {
 /// A bucket, or a folder in it.
 pub struct S3Store {
     client: Arc<Client>,
+    /// Whether its bucket may keep objects by a lock, once that was asked.
+    has_lock: OnceLock<bool>,
 }
 
 impl fmt::Debug for S3Store {
@@ -114,7 +116,7 @@ impl S3Store {
     /// # Errors
     /// [`StoreError::Misconfigured`] when the endpoint is no URL.
     pub fn open(settings: S3Settings) -> Result<Self, StoreError> {
-        Ok(Self { client: Arc::new(Client::new(settings)?) })
+        Ok(Self { client: Arc::new(Client::new(settings)?), has_lock: OnceLock::new() })
     }
 
     /// Asks every source of keys that this host has, in the order in which they are used where none are set.
@@ -123,6 +125,27 @@ impl S3Store {
     /// When we were asked to stop.
     pub fn keys_of_host(&self) -> Result<Vec<(Source, Answer)>, StoreError> {
         self.client.wait(self.client.keys_of_host())
+    }
+
+    /// Whether the bucket's objects can be kept by a lock: one question instead of one for each of them. Only a clear "no" counts: a store
+    /// or a role that doesn't answer is asked for each object.
+    fn has_lock(&self) -> Result<bool, StoreError> {
+        if let Some(known) = self.has_lock.get() {
+            return Ok(*known);
+        }
+        let bucket = self.client.bucket();
+        let act =
+            Act::new("looking for the object lock of", "s3:GetBucketObjectLockConfiguration", format!("s3://{bucket}"));
+        let asked = self.client.wait_on(
+            self.client
+                .call(&act, Patience::CLEANING, None, |s3| s3.get_object_lock_configuration().bucket(bucket).send()),
+            || LAST_WORD,
+        )?;
+        let has_lock = match asked {
+            Err(StoreError::Interrupted(stopped)) => return Err(stopped.into()),
+            answer => !matches!(answer, Err(StoreError::NotFound { .. })),
+        };
+        Ok(*self.has_lock.get_or_init(|| has_lock))
     }
 }
 
@@ -322,6 +345,9 @@ impl Store for S3Store {
     /// A role that may not look is not told, and tries.
     fn retained_until(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
         check_name(name)?;
+        if !self.has_lock()? {
+            return Ok(None);
+        }
         let (bucket, key) = (self.client.bucket(), self.client.key(name));
         let act = Act::new("looking for", "s3:GetObject", self.client.url(name));
         let head = self.client.wait_on(

@@ -15,6 +15,9 @@ use super::dialect::Dialect;
 use super::{Credentials, S3Settings};
 use crate::store::StoreError;
 
+/// What a store says of a bucket without one: no object of it is kept.
+const NO_LOCK: &str = "ObjectLockConfigurationNotFoundError";
+
 /// What a failed call told us.
 #[derive(Debug)]
 pub struct Trouble {
@@ -271,7 +274,7 @@ impl Trouble {
                     &thaw(&act.resource, settings),
                 ),
                 ("NoSuchUpload", _) => StoreError::NotFound { what: format!("The upload of {}", act.resource) },
-                ("NoSuchKey" | "NotFound" | "NoSuchVersion", _) | ("", 404) => {
+                ("NoSuchKey" | "NotFound" | "NoSuchVersion" | NO_LOCK, _) | ("", 404) => {
                     StoreError::NotFound { what: act.resource.clone() }
                 }
                 ("AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "Forbidden", _) | (_, 403) => {
