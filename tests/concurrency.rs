@@ -1,8 +1,10 @@
 //! Two runs at once: one waits or is refused, one is ended cleanly, and two hosts never overwrite each other.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::host::{Host, Postgres};
+use crate::lost_host::NewHost;
 
 #[test]
 fn a_second_run_waits_and_a_running_one_is_ended() {
@@ -61,4 +63,48 @@ fn a_second_run_waits_and_a_running_one_is_ended() {
         "{log}"
     );
     service.pgbackup("history", &["nosuch"]).exits(4).says("has no run nosuch");
+}
+
+#[test]
+fn two_hosts_of_one_name_share_a_place_and_touch_nothing_of_each_other() {
+    let service = Host::get().service("prod", Postgres::V15);
+    service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+    let (name, bucket) = (service.name.as_str(), service.bucket());
+    let other = NewHost::new();
+    other.has(name);
+    other.run("set", &[name, "destination", &bucket.url()]).succeeds();
+    for _ in 0..2 {
+        service.backup();
+        other.run("backup", &[name]).succeeds();
+    }
+    // Each sees all, and deletes its own alone.
+    service.set("keep-last", "1");
+    let dry = service.pgbackup("prune", &["--dry-run"]).succeeds().says("Would delete 1 backup");
+    assert_eq!(dry.out().matches("made on ").count(), 2, "{}", dry.out());
+    service.pgbackup("prune", &[]).succeeds();
+    other.run("set", &[name, "keep-last", "1"]).succeeds();
+    other.run("prune", &[name]).succeeds().says("1 backup deleted");
+    let left = service.pgbackup("list", &["--format", "json"]).succeeds().json();
+    assert_eq!(left.as_array().unwrap().len(), 2, "{left}");
+
+    // Both have begun in one second, and the other one ends first: its object stays what it is, and this host takes another second.
+    let mut client = service.client();
+    let mut held = client.transaction().unwrap();
+    held.batch_execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE").unwrap();
+    let mut running = service.start("backup", &[], &[]);
+    let note = service.host.data_of(name).join("upload.json");
+    let waits = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LOCK TABLE%' AND wait_event_type = 'Lock'";
+    running.until("LOCK TABLE", || !service.values(waits).is_empty());
+    let note: serde_json::Value = serde_json::from_slice(&fs::read(&note).unwrap()).unwrap();
+    let key = note["key"].as_str().unwrap();
+    let object = service.host.root.join(key);
+    fs::write(&object, "of the other host").unwrap();
+    bucket.put(key, &object);
+    fs::remove_file(&object).unwrap();
+    held.rollback().unwrap();
+    let ended = running.end().exits(0, "Backing up once more").exits(0, "is not overwritten");
+    let saved = ended.said.split("saved as ").nth(1).unwrap().trim().to_owned();
+    assert!(saved != key && bucket.get(key) == b"of the other host");
+    service.pgbackup("verify", &[&saved]).succeeds();
+    assert!(bucket.unfinished_uploads().is_empty());
 }

@@ -8,25 +8,25 @@ use crate::encryption::Gpg;
 use crate::host::{Call, Host, Key, Postgres, Run, Service};
 
 /// A Dokku host on which nothing was ever set or backed up.
-struct NewHost {
+pub(crate) struct NewHost {
     host: &'static Host,
     folder: tempfile::TempDir,
 }
 
 impl NewHost {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { host: Host::get(), folder: tempfile::tempdir().unwrap() }
     }
 
     /// `pgbackup COMMAND WORDS…` there.
-    fn call(&self, command: &str, words: &[&str]) -> Call {
+    pub(crate) fn call(&self, command: &str, words: &[&str]) -> Call {
         let all = [&[command], words].concat();
         Host::anywhere(env!("CARGO_BIN_EXE_pgbackup"), &all)
             .env("DOKKU_LIB_ROOT", self.folder.path().to_str().unwrap())
             .env("AWS_EC2_METADATA_DISABLED", "true")
     }
 
-    fn run(&self, command: &str, words: &[&str]) -> Run {
+    pub(crate) fn run(&self, command: &str, words: &[&str]) -> Run {
         self.call(command, words).run()
     }
 
@@ -46,7 +46,8 @@ impl NewHost {
         self.host.existing(name)
     }
 
-    fn has(&self, name: &str) {
+    /// Gives it a service of the other host.
+    pub(crate) fn has(&self, name: &str) {
         let services = self.folder.path().join("services/postgres");
         fs::create_dir_all(&services).unwrap();
         symlink(self.host.lib_root.join("services/postgres").join(name), services.join(name)).unwrap();

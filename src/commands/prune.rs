@@ -15,10 +15,10 @@ use crate::commands::backups::catalog;
 use crate::commands::context::Context;
 use crate::commands::copying;
 use crate::commands::hold::refuse_while_held;
+use crate::commands::removal::Here;
 use crate::commands::telling::Telling;
 use crate::commands::turn::{self, Waiting};
 use crate::commands::{removal, upload};
-use crate::dokku::host_id;
 use crate::error::Failure;
 use crate::history::{Entry, Event, History};
 use crate::holds::Holds;
@@ -319,11 +319,9 @@ impl<'a> Plan<'a> {
                 backup.trouble = Some(format!("{error:#}"));
             }
         }
-        let host = context.environment.host_name();
-        let id = host_id::of_this_host(&context.environment.data_folder());
-        let made_here = |manifest: &Manifest| is_made_here(manifest, &host, id.as_deref());
+        let here = Here::of(context);
         let mut candidates: Vec<Candidate> =
-            backups.iter().map(|backup| candidate(backup, made_here, &holds)).collect();
+            backups.iter().map(|backup| candidate(backup, |manifest| here.made(manifest), &holds)).collect();
         let mut asked = HashSet::new();
         // What the store keeps is asked of those alone that would go; one that stays may let another one go.
         let verdicts = loop {
@@ -411,9 +409,9 @@ impl<'a> Plan<'a> {
         step!("prune.remembered");
         if result.is_ok() || gone > 0 {
             let what = count(gone, "backup");
-            context
-                .ui
-                .outcome(format!("Pruned {}: {what} deleted ({}), {kept} kept", self.service, human::size(freed)), "");
+            let (service, place) = (self.service, store.describe());
+            let freed = human::size(freed);
+            context.ui.outcome(format!("Pruned {service}: {what} deleted ({freed}), {kept} kept in {place}"), "");
         }
         (deleted.into_iter().map(|(backup, _)| backup.key.clone()).collect(), result)
     }
@@ -429,11 +427,6 @@ fn action(verdict: &Verdict) -> &'static str {
 
 fn folder(service: &ServiceName, context: &Context) -> std::path::PathBuf {
     context.environment.data_folder().join(service.as_str())
-}
-
-/// Two hosts may have one name and share a bucket: where a manifest has an id, that must be this host's as well.
-fn is_made_here(manifest: &Manifest, host: &str, id: Option<&str>) -> bool {
-    manifest.host == host && manifest.host_id.as_deref().is_none_or(|theirs| id == Some(theirs))
 }
 
 /// What retention needs to know of a backup.

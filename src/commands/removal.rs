@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use crate::catalog::{Backup, Catalog};
 use crate::commands::Context;
 use crate::commands::backups::history;
+use crate::dokku::host_id;
 use crate::history::{Entry, Event};
 use crate::manifest::{LARGEST, Manifest};
 use crate::step::step;
@@ -47,9 +48,10 @@ pub fn take_out(backup: &Backup, store: &dyn Store, context: &Context) -> Result
 /// When the store refuses.
 pub fn sweep(catalog: &Catalog, store: &dyn Store, context: &Context) -> Result<u64, StoreError> {
     let mut swept = 0;
+    let here = Here::of(context);
     for (key, stored) in &catalog.orphans {
         let old = stored.is_some_and(|stored| context.now().duration_since(stored) > YOUNG);
-        if !old || !is_ours(key, store, context)? {
+        if !old || !is_ours(key, store, &here)? {
             continue;
         }
         match store.head(&key.to_string()) {
@@ -64,7 +66,32 @@ pub fn sweep(catalog: &Catalog, store: &dyn Store, context: &Context) -> Result<
     Ok(swept)
 }
 
-fn is_ours(key: &BackupKey, store: &dyn Store, context: &Context) -> Result<bool, StoreError> {
+/// This host. Two may save into one place, and two may have one name.
+pub struct Here {
+    /// Its name.
+    pub name: String,
+    /// Its id, where it has one.
+    pub id: Option<String>,
+}
+
+impl Here {
+    /// This one.
+    pub fn of(context: &Context) -> Self {
+        let id = host_id::of_this_host(&context.environment.data_folder());
+        Self { name: context.environment.host_name(), id }
+    }
+
+    /// Whether a backup was made here: by the name and, where the manifest has one, by the id. Beside an encrypted backup no name stands.
+    pub fn made(&self, manifest: &Manifest) -> bool {
+        let by_name = manifest.host == self.name;
+        match &manifest.host_id {
+            Some(id) => self.id.as_ref() == Some(id) && (by_name || manifest.host.is_empty()),
+            None => by_name,
+        }
+    }
+}
+
+fn is_ours(key: &BackupKey, store: &dyn Store, here: &Here) -> Result<bool, StoreError> {
     let reader = match store.open(&key.sidecar()) {
         Ok(reader) => reader,
         Err(StoreError::NotFound { .. }) => return Ok(false),
@@ -74,5 +101,5 @@ fn is_ours(key: &BackupKey, store: &dyn Store, context: &Context) -> Result<bool
     if reader.take(LARGEST + 1).read_to_end(&mut text).is_err() {
         return Ok(false);
     }
-    Ok(Manifest::parse(&text, Some(key)).is_ok_and(|manifest| manifest.host == context.environment.host_name()))
+    Ok(Manifest::parse(&text, Some(key)).is_ok_and(|manifest| here.made(&manifest)))
 }

@@ -50,6 +50,8 @@ const ATTEMPTS: u32 = 10;
 /// How long a change may take until the next one, times the number of attempts so far.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Backups that are taken where another host was quicker with one of the same name each time.
+const COLLISIONS: u32 = 3;
 /// How often one looks whether the next second has come.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -61,8 +63,33 @@ pub(super) fn run(
     occasion: Occasion,
     past: &Past,
 ) -> Result<(Manifest, u64, String)> {
-    let name = &service.service.name;
     make_signing_key(context);
+    let mut attempt = 1;
+    loop {
+        match once(context, service, store, occasion, past) {
+            // Two hosts with one schedule begin in the same second, when neither's object is there: the store has taken the other one.
+            Err(error) if attempt < COLLISIONS && is_taken(&error) => {
+                context.ui.step(format!("Backing up once more: {error}"));
+                attempt += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn is_taken(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(StoreError::Taken { .. }))
+}
+
+/// The same, where nobody else comes first.
+fn once(
+    context: &Context,
+    service: &RunningService,
+    store: &dyn Store,
+    occasion: Occasion,
+    past: &Past,
+) -> Result<(Manifest, u64, String)> {
+    let name = &service.service.name;
     let subject = Subject::Service(name.clone());
     step!("backup.keyed");
     let recipient = InForce::of(context, &subject)?.recipient(context, &subject)?;
@@ -83,7 +110,7 @@ pub(super) fn run(
         match NotedUpload::begin(context, What::Backup, store, &key, plan) {
             Ok(upload) => break (started, key, upload),
             // Another host saves a service of this name into the same place, or postgres:backup did in this second.
-            Err(error) if attempt < ATTEMPTS && matches!(error.downcast_ref(), Some(StoreError::Taken { .. })) => {
+            Err(error) if attempt < ATTEMPTS && is_taken(&error) => {
                 while context.now().as_second() == started.as_second() {
                     crate::interrupt::check()?;
                     std::thread::sleep(TICK);

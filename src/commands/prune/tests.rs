@@ -74,7 +74,11 @@ fn deletes_what_no_rule_keeps_with_what_lies_beside_it() {
     ");
     let rows = run(&shelf, last(2), &context, false, Format::Json).unwrap();
     assert_eq!(rows.iter().map(|row| row.deleted).collect::<Vec<_>>(), [false, false, true, true, false, false]);
-    assert!(said.out().ends_with("=====> Pruned prod: 2 backups deleted (12B), 4 kept\n"), "{}", said.out());
+    assert!(
+        said.out().ends_with("=====> Pruned prod: 2 backups deleted (12B), 4 kept in s3://bucket/backups\n"),
+        "{}",
+        said.out()
+    );
     let gone = before.iter().filter(|name| name.contains("2023-03-31") || name.contains("2023-04-01"));
     let gone: BTreeSet<&String> = gone.collect();
     assert_eq!(
@@ -146,12 +150,18 @@ fn a_sidecar_alone_is_swept_when_it_is_ours_and_old() {
     let host = context.environment.host_name();
     let ours = Manifest { host, ..manifest("postgres-prod-2023-01-02-00-00-00.tgz") };
     let theirs = manifest("postgres-prod-2023-01-03-00-00-00.tgz");
-    for orphan in [&ours, &theirs] {
+    let namesake = Manifest {
+        host_id: Some("b".repeat(16)),
+        key: "postgres-prod-2023-01-04-00-00-00.tgz".parse().unwrap(),
+        ..ours.clone()
+    };
+    for orphan in [&ours, &theirs, &namesake] {
         shelf.place(&orphan.key.sidecar(), &orphan.to_json().unwrap());
     }
     run(&shelf, last(9), &context, false, Format::Stdout).unwrap();
     assert!(!shelf.names().contains(&ours.key.sidecar()));
     assert!(shelf.names().contains(&theirs.key.sidecar()));
+    assert!(shelf.names().contains(&namesake.key.sidecar()), "another host of this name");
 }
 
 #[test]
@@ -177,9 +187,15 @@ fn a_host_of_the_same_name_is_another_one_by_its_id() {
         host_id: id.map(str::to_owned),
         ..crate::history::tests::manifest("postgres-prod-2023-04-03-11-00-04.tgz")
     };
-    assert!(is_made_here(&of(Some("a")), "dokku", Some("a")));
-    assert!(is_made_here(&of(None), "dokku", Some("a")), "older ones have no id");
-    assert!(!is_made_here(&of(Some("b")), "dokku", Some("a")));
-    assert!(!is_made_here(&of(Some("a")), "dokku", None), "nobody knows");
-    assert!(!is_made_here(&of(Some("a")), "other", Some("a")));
+    let made = |manifest: &Manifest, name: &str, id: Option<&str>| {
+        Here { name: name.to_owned(), id: id.map(str::to_owned) }.made(manifest)
+    };
+    assert!(made(&of(Some("a")), "dokku", Some("a")));
+    assert!(made(&of(None), "dokku", Some("a")), "older ones have no id");
+    assert!(!made(&of(Some("b")), "dokku", Some("a")));
+    assert!(!made(&of(Some("a")), "dokku", None), "nobody knows");
+    assert!(!made(&of(Some("a")), "other", Some("a")), "a machine that was copied is another host");
+    assert!(made(&of(Some("a")).brief(), "dokku", Some("a")), "beside an encrypted one no name stands");
+    assert!(!made(&of(Some("b")).brief(), "dokku", Some("a")));
+    assert!(!made(&of(None).brief(), "dokku", Some("a")));
 }
