@@ -2,7 +2,8 @@
 //!
 //! Signals only set a flag: the loops that move bytes look at it, return [`Interrupted`], and the guards on the way out do
 //! the cleaning (staging database dropped, multipart upload aborted, connections opened again, lock released). A second
-//! signal doesn't cut that short: half a clean-up is what a user must never be left with.
+//! signal doesn't cut that short: half a clean-up is what a user must never be left with. Ctrl-\ is taken the same way: whoever types it
+//! wants the command to end, and not an image of our memory with its passwords on the disk.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -11,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
@@ -26,7 +27,7 @@ pub struct Interrupted;
 /// When the system refuses the signal handlers.
 pub fn listen() -> std::io::Result<()> {
     let flag = FLAG.get_or_init(Arc::default);
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
         signal_hook::flag::register(signal, Arc::clone(flag))?;
     }
     Ok(())

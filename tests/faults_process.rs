@@ -119,7 +119,7 @@ fn a3_a_backup_that_is_told_to_stop_leaves_nothing() {
     migration.rollback().unwrap();
     // A large object makes the rows come by pg_dump.
     service.sql("SELECT lo_from_bytea(0, 'picture')");
-    told_to_stop(&service, "backup", &[], Signal::INT, |process| in_the_rows(&service, process));
+    told_to_stop(&service, "backup", &[], Signal::QUIT, |process| in_the_rows(&service, process));
     // The plugin is replaced meanwhile, as its installation does it (A11).
     let mut process = service.start("backup", &[], &[]);
     in_the_rows(&service, &mut process);
