@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::commands::backups::history;
 use crate::commands::context::Context;
 use crate::error::Failure;
+use crate::history::{Entry, Event};
 use crate::interrupt;
 use crate::lock::{Lock, Owner};
 use crate::service::Service;
@@ -67,10 +69,49 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    context.ui.outcome(format!("Ended the {what}; what it had begun is taken back"), "");
+    let entries = history(name, context).read().unwrap_or_default();
+    let outcome = match done_already(&entries, &owner) {
+        None => format!("Ended the {what}; what it had begun is taken back"),
+        Some(done) => format!("The {what} has ended, but was done already: {done}"),
+    };
+    context.ui.outcome(outcome, "");
     Ok(())
+}
+
+/// What the run had done before it could be stopped, as the history has it.
+fn done_already(entries: &[Entry], owner: &Owner) -> Option<String> {
+    let mut own = entries.iter().rev().take_while(|entry| entry.at >= owner.since);
+    own.find_map(|entry| match (&entry.event, owner.doing.as_str()) {
+        (Event::Backup(record), "backup") => Some(format!("{} is saved", record.key)),
+        (Event::Restore(record), doing) if doing.starts_with("restore") => {
+            Some(format!("{} is restored", record.source))
+        }
+        (Event::Verification(record), "verify") => Some(format!("{} was tried", record.key)),
+        _ => None,
+    })
 }
 
 fn holds(data: &std::path::Path, name: &ServiceName, owner: &Owner) -> bool {
     Lock::owner(data, name).is_some_and(|now| now.pid == owner.pid && now.process_start == owner.process_start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::tests::made;
+
+    #[test]
+    fn what_was_done_already_is_not_called_taken_back() {
+        let saved = made("postgres-prod-2023-04-03-11-00-04.tgz");
+        let owner = |doing: &str, since| Owner { since, ..Owner::ourselves(doing).unwrap() };
+        let done = |owner: &Owner| done_already(std::slice::from_ref(&saved), owner);
+        let before = saved.at - jiff::SignedDuration::from_mins(1);
+        assert_eq!(done(&owner("backup", before)).unwrap(), "postgres-prod-2023-04-03-11-00-04.tgz is saved");
+        assert_eq!(
+            done(&owner("restore", before)),
+            None,
+            "what a restore has saved before it is not what was asked for"
+        );
+        assert_eq!(done(&owner("backup", saved.at + jiff::SignedDuration::from_mins(1))), None, "an earlier one");
+    }
 }

@@ -160,12 +160,13 @@ fn of_entry(entry: &Entry, log: Option<Log>) -> Run {
 fn of_log(log: Log) -> Run {
     let lines = log.lines().unwrap_or_default();
     let said_an_outcome = lines.iter().any(|line| line.text.starts_with("=====>"));
-    let last = lines.into_iter().next_back();
-    let warned = last.as_ref().is_some_and(|line| line.text.starts_with(" !"));
+    // What failed, and behind it the lines that say what to do.
+    let block = lines.iter().rev().take_while(|line| line.text.starts_with(" !"));
+    let failure = block.last().map(|line| line.text.trim_start_matches([' ', '!']).to_owned());
     Run {
         run: String::new(),
         event: log.doing.clone(),
-        result: match (warned, said_an_outcome) {
+        result: match (failure.is_some(), said_an_outcome) {
             (true, _) => "FAILED",
             (false, true) => "ended",
             (false, false) => "unfinished",
@@ -174,7 +175,7 @@ fn of_log(log: Log) -> Run {
         ended: log.ended,
         seconds: Some(log.ended.duration_since(log.began).as_secs_f64()),
         what: None,
-        error: last.filter(|_| warned).map(|line| line.text.trim_start_matches([' ', '!']).to_owned()),
+        error: failure,
         has_log: true,
         log: Some(log),
     }

@@ -15,6 +15,7 @@ use crate::notify::messenger::Errand;
 use crate::notify::{Notice, NotifyOn, Outcome, Work};
 use crate::service::name::ServiceName;
 use crate::settings::Settings;
+use crate::text::count;
 use crate::ui::{Column, Table};
 
 /// Send a test message to everybody who is told of events
@@ -71,7 +72,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
             ))
             .into());
     }
-    context.ui.step(format!("Sending {} test messages", errands.len()));
+    context.ui.step(format!("Sending {}", count(errands.len() as u64, "test message")));
     let post = OnceLock::new();
     let mut rows = Vec::new();
     for (event, errand) in errands {
@@ -87,7 +88,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     show(context, args, &rows)?;
     let untold = rows.iter().filter(|row| !row.told).count();
     if untold > 0 {
-        return Err(Failure::failed(format!("{untold} of {} messages did not arrive", rows.len()))
+        return Err(Failure::failed(format!("{untold} of {} did not arrive", count(rows.len() as u64, "message")))
             .hint(format!("See what is set with: dokku pgbackup:report {}", args.service))
             .into());
     }

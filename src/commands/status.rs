@@ -96,6 +96,8 @@ pub struct Status {
     pub next_run: Option<Timestamp>,
     /// Since when nothing of it is deleted (`pgbackup:hold`).
     pub held_since: Option<Timestamp>,
+    /// Why, where that was said.
+    pub held_reason: Option<String>,
     /// What is wrong.
     pub problems: Vec<Problem>,
 }
@@ -209,7 +211,7 @@ pub fn of(context: &Context, name: &ServiceName, max_age: Duration, remote: bool
     let copies = CopyStatus::of(&entries, &settings);
     let scheduled = Scheduled::of(context, name, now);
     problems.extend(scheduled.missed);
-    let held_since = Holds::read(&folder)?.service.map(|hold| hold.since);
+    let held = Holds::read(&folder)?.service;
     let running = Lock::owner(&context.environment.data_folder(), name);
     // A run that goes on may be copying it at this moment.
     problems.extend(copies.as_ref().filter(|_| running.is_none()).and_then(CopyStatus::problem));
@@ -229,7 +231,8 @@ pub fn of(context: &Context, name: &ServiceName, max_age: Duration, remote: bool
         copies,
         running,
         next_run: scheduled.next,
-        held_since,
+        held_since: held.as_ref().map(|hold| hold.since),
+        held_reason: held.and_then(|hold| hold.reason),
         problems,
     })
 }
@@ -429,7 +432,8 @@ fn page(context: &Context, one: &Status) -> Result<()> {
         facts.push(("Next run", human::time(next)));
     }
     if let Some(since) = one.held_since {
-        facts.push(("Held", format!("nothing is deleted since {}", human::time(since))));
+        let why = one.held_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        facts.push(("Held", format!("nothing is deleted since {}{why}", human::time(since))));
     }
     if let Some(running) = &one.running {
         let since = human::time(running.since);

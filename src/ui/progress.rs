@@ -3,11 +3,13 @@
 //! The handle is cheap to clone and to call from any thread: the loops that move bytes call [`Progress::add`] for every
 //! block. Without a terminal a line appears at each tenth of the work, or after 30 s without one, also when nothing moves.
 
+use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::{Ui, human, lock};
 
@@ -15,6 +17,8 @@ use super::{Ui, human, lock};
 const SILENCE: Duration = Duration::from_secs(30);
 /// How often that is looked at while nothing moves.
 const LOOK: Duration = Duration::from_secs(1);
+/// A screen with so many columns shows a bar, too.
+const WIDE: u16 = 120;
 /// Work that is done sooner needs no line at all.
 const SHORT: Duration = Duration::from_secs(5);
 
@@ -77,7 +81,7 @@ impl Progress {
     pub fn set_total(&self, total: u64) {
         self.work.total.store(total, Ordering::Relaxed);
         if let Some(bar) = &self.work.bar {
-            bar.set_style(style(true));
+            bar.set_style(style(true, is_wide()));
             bar.set_length(total);
         }
     }
@@ -142,19 +146,33 @@ fn sentence(label: &str, done: u64, total: u64, elapsed: Duration) -> String {
 
 fn draw(label: &str, total: Option<u64>) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(5));
-    bar.set_style(style(total.is_some()));
+    bar.set_style(style(total.is_some(), is_wide()));
     bar.set_message(crate::text::printable(label).into_owned());
     bar
 }
 
-fn style(bounded: bool) -> ProgressStyle {
-    let template = if bounded {
-        "       {wide_msg} {percent}% {binary_bytes} of {binary_total_bytes} {binary_bytes_per_sec} {eta} left"
-    } else {
-        "       {wide_msg} {binary_bytes} {binary_bytes_per_sec} {elapsed}"
+/// A screen that has room for a picture beside the name of a backup and the numbers.
+fn is_wide() -> bool {
+    rustix::termios::tcgetwinsize(io::stderr()).is_ok_and(|size| size.ws_col >= WIDE)
+}
+
+fn style(bounded: bool, wide: bool) -> ProgressStyle {
+    let template = match (bounded, wide) {
+        (true, true) => {
+            "       {wide_msg} [{bar:24}] {percent:>3}% {binary_bytes} of {binary_total_bytes} {binary_bytes_per_sec} {left}"
+        }
+        (true, false) => {
+            "       {wide_msg} {percent}% {binary_bytes} of {binary_total_bytes} {binary_bytes_per_sec} {left}"
+        }
+        (false, _) => "       {wide_msg} {binary_bytes} {binary_bytes_per_sec} {elapsed}",
+    };
+    // While nothing has moved nobody knows.
+    let left = |state: &ProgressState, text: &mut dyn fmt::Write| {
+        let _ = if state.pos() == 0 { Ok(()) } else { write!(text, "{:#} left", HumanDuration(state.eta())) };
     };
     // A template that can't be read shows the default bar: a test reads both.
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("left", left).progress_chars("=> ")
 }
 
 #[cfg(test)]
@@ -198,8 +216,9 @@ mod tests {
     #[test]
     fn templates_are_readable() {
         let bar = ProgressBar::hidden();
-        bar.set_style(style(true));
-        bar.set_style(style(false));
-        assert!(ProgressStyle::with_template("{bar:24} {percent}% {binary_bytes_per_sec} {eta}").is_ok());
+        for (bounded, wide) in [(true, true), (true, false), (false, false)] {
+            bar.set_style(style(bounded, wide));
+        }
+        assert!(ProgressStyle::with_template("{bar:24} {percent:>3}% {binary_bytes_per_sec} {eta}").is_ok());
     }
 }
