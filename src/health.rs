@@ -90,6 +90,8 @@ pub struct Health {
     pub failures_since: u64,
     /// The last failure, if it came after the last good backup.
     pub last_failure: Option<Failed>,
+    /// When one was interrupted, if nothing has ended by itself since: somebody has stopped it, or the host went down.
+    pub last_interrupted: Option<Timestamp>,
     /// The last drill.
     pub last_drill: Option<Drill>,
     /// When a drill has passed last.
@@ -128,6 +130,7 @@ impl Health {
             last_backup: None,
             failures_since: 0,
             last_failure: None,
+            last_interrupted: None,
             last_drill: None,
             last_passed_drill: None,
             staged: None,
@@ -155,6 +158,7 @@ impl Health {
                 self.trend.push(Point { started, bytes: record.bytes, rows: record.rows });
                 self.failures_since = 0;
                 self.last_failure = None;
+                self.last_interrupted = None;
                 let good = Good {
                     key: record.key.clone(),
                     started,
@@ -165,7 +169,9 @@ impl Health {
                 };
                 self.before.extend(self.last_backup.replace(good));
             }
+            Event::BackupFailed { interrupted: true, .. } => self.last_interrupted = Some(entry.at),
             Event::BackupFailed { error, .. } => {
+                self.last_interrupted = None;
                 self.failures_since += 1;
                 self.last_failure = Some(Failed { at: entry.at, error: error.clone() });
             }
@@ -223,6 +229,13 @@ impl Health {
                 if self.failures_since == 1 { "once".to_owned() } else { format!("{} times", self.failures_since) };
             problems
                 .push(Problem::new("failed", format!("failed {times} since the last good backup: {}", failure.error)));
+        }
+        if let Some(at) = self.last_interrupted {
+            let ago = short(age(at, now));
+            problems.push(Problem::new(
+                "interrupted",
+                format!("a backup was interrupted {ago} ago, and none was taken since"),
+            ));
         }
         if let Some(drill) = self.last_drill.as_ref().filter(|drill| !drill.good) {
             problems.push(Problem::new("drill-failed", format!("{} did not restore to what was saved", drill.key)));
@@ -296,7 +309,10 @@ mod tests {
     }
 
     fn failure(hours: i64) -> Entry {
-        entry(hours, Event::BackupFailed { destination: "s3://b".into(), error: "No space left".into() })
+        entry(
+            hours,
+            Event::BackupFailed { destination: "s3://b".into(), error: "No space left".into(), interrupted: false },
+        )
     }
 
     fn drill(hours: i64, good: bool) -> Entry {
@@ -326,6 +342,16 @@ mod tests {
                 "failed: failed 2 times since the last good backup: No space left"
             ]
         );
+        let stopped = |hours| {
+            let error = "Interrupted; what was begun has been taken back".into();
+            entry(hours, Event::BackupFailed { destination: "s3://b".into(), error, interrupted: true })
+        };
+        assert_eq!(
+            problems(&[backup(0, false), drill(1, true), stopped(2)], 4),
+            ["interrupted: a backup was interrupted 2h ago, and none was taken since"],
+            "which is no failure"
+        );
+        assert!(problems(&[stopped(0), backup(1, false), drill(1, true)], 4).is_empty());
         assert_eq!(
             problems(&[drill(0, true), failure(100), backup(200, false), drill(201, false)], 202),
             [

@@ -59,6 +59,9 @@ pub enum Event {
         destination: String,
         /// Why, as the user read it.
         error: String,
+        /// Nothing was wrong with it: somebody, or the host going down, has ended it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        interrupted: bool,
     },
     /// A restore that has been swapped in.
     Restore(RestoreRecord),
@@ -78,6 +81,9 @@ pub enum Event {
         source: String,
         /// Why, as the user read it.
         error: String,
+        /// Nothing was wrong with it: somebody, or the host going down, has ended it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        interrupted: bool,
     },
     /// The database that the last restore replaced was put back.
     Rollback {
@@ -436,7 +442,10 @@ pub(crate) mod tests {
     }
 
     fn failure(text: &str) -> Entry {
-        Entry::now(Event::BackupFailed { destination: "s3://bucket".into(), error: text.into() }, None)
+        Entry::now(
+            Event::BackupFailed { destination: "s3://bucket".into(), error: text.into(), interrupted: false },
+            None,
+        )
     }
 
     fn history() -> (tempfile::TempDir, History) {
@@ -462,7 +471,10 @@ pub(crate) mod tests {
                 }),
                 Some(2.0),
             ),
-            Entry::now(Event::RestoreFailed { source: "standard input".into(), error: "cut off".into() }, None),
+            Entry::now(
+                Event::RestoreFailed { source: "standard input".into(), error: "cut off".into(), interrupted: true },
+                None,
+            ),
             Entry::now(Event::Rollback { replaced: None }, None),
             Entry::now(
                 Event::Verification(VerificationRecord {

@@ -147,8 +147,11 @@ fn could_not_begin(context: &Context, name: &ServiceName, error: anyhow::Error) 
     if failure.kind != Kind::Busy {
         let settings = context.settings(name).ok();
         let destination = settings.and_then(|settings| settings.destination).map(|destination| destination.to_string());
-        let event =
-            Event::BackupFailed { destination: destination.clone().unwrap_or_default(), error: failure.to_string() };
+        let event = Event::BackupFailed {
+            destination: destination.clone().unwrap_or_default(),
+            error: failure.to_string(),
+            interrupted: failure.kind == Kind::Interrupted,
+        };
         let history = History::of(&context.environment.data_folder().join(name.as_str()));
         if let Err(error) = history.append(&Entry::now(event, None)) {
             context.ui.warn(format!("The failure can't be written into the history: {error:#}"));
@@ -266,7 +269,11 @@ pub fn take(
         }
         Err(error) => {
             let failure = Failure::from_error(error);
-            let event = Event::BackupFailed { destination: store.describe(), error: failure.to_string() };
+            let event = Event::BackupFailed {
+                destination: store.describe(),
+                error: failure.to_string(),
+                interrupted: failure.kind == Kind::Interrupted,
+            };
             if let Err(error) = history.append(&Entry::now(event, seconds)) {
                 context.ui.warn(format!("The failure can't be written into the history: {error:#}"));
             }

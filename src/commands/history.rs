@@ -129,7 +129,9 @@ fn of_entry(entry: &Entry, log: Option<Log>) -> Run {
         None => (event, false),
     };
     let is = |field: &str, wanted: bool| value.get(field).and_then(Value::as_bool) == Some(wanted);
-    let result = if failed {
+    let result = if is("interrupted", true) {
+        "interrupted"
+    } else if failed {
         "FAILED"
     } else if matches!(entry.event, Event::Missed { .. }) {
         "MISSED"
@@ -160,6 +162,7 @@ fn of_entry(entry: &Entry, log: Option<Log>) -> Run {
 fn of_log(log: Log) -> Run {
     let lines = log.lines().unwrap_or_default();
     let said_an_outcome = lines.iter().any(|line| line.text.starts_with("=====>"));
+    let interrupted = lines.iter().any(|line| line.text.starts_with(" !     Interrupted;"));
     // What failed, and behind it the lines that say what to do.
     let block = lines.iter().rev().take_while(|line| line.text.starts_with(" !"));
     let failure = block.last().map(|line| line.text.trim_start_matches([' ', '!']).to_owned());
@@ -167,6 +170,7 @@ fn of_log(log: Log) -> Run {
         run: String::new(),
         event: log.doing.clone(),
         result: match (failure.is_some(), said_an_outcome) {
+            (true, _) if interrupted => "interrupted",
             (true, _) => "FAILED",
             (false, true) => "ended",
             (false, false) => "unfinished",
@@ -272,7 +276,7 @@ mod tests {
         let failed = |second, error: &str| Entry {
             at: at(second),
             seconds: Some(3.0),
-            event: Event::BackupFailed { destination: "s3://b".into(), error: error.into() },
+            event: Event::BackupFailed { destination: "s3://b".into(), error: error.into(), interrupted: false },
         };
         let bad = Entry {
             at: at(9),

@@ -27,7 +27,7 @@ use crate::commands::telling::Telling;
 use crate::commands::turn::{self, Waiting};
 use crate::database::session;
 use crate::database::staging::Purpose;
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 use crate::history::{Entry, Event, History, RestoreRecord};
 use crate::lock::Lock;
 use crate::notify::{Notice, Outcome, Work};
@@ -230,7 +230,7 @@ fn safety_backup(
         .map_err(|error| {
             let mut failure = Failure::from_error(error);
             failure.message = format!("The present state of {name} can't be saved first: {}", failure.message);
-            if failure.kind == crate::error::Kind::Failed {
+            if failure.kind == Kind::Failed {
                 failure = failure.hint("To restore without that backup add --no-safety-backup; the replaced database is kept for pgbackup:rollback either way");
             }
             failure
@@ -268,7 +268,9 @@ fn remember(
             // After the swap nothing fails any more.
             let failure = Failure::from_error(error).hint(UNTOUCHED);
             telling.failed(&failure, Some(source), None);
-            (Event::RestoreFailed { source: source.to_owned(), error: failure.to_string() }, Err(failure))
+            let interrupted = failure.kind == Kind::Interrupted;
+            let event = Event::RestoreFailed { source: source.to_owned(), error: failure.to_string(), interrupted };
+            (event, Err(failure))
         }
     };
     let history = History::of(&context.environment.data_folder().join(running.service.name.as_str()));

@@ -224,7 +224,7 @@ fn refused(context: &Context, name: &ServiceName, planned: &Planned, error: &any
     }
     let destination = context.settings(name).ok().and_then(|settings| settings.destination);
     let destination = destination.map(|destination| destination.to_string()).unwrap_or_default();
-    let event = Event::BackupFailed { destination, error: failure.to_string() };
+    let event = Event::BackupFailed { destination, error: failure.to_string(), interrupted: false };
     if let Err(error) = backups::history(name, context).append(&history::Entry::now(event, None)) {
         context.ui.warn(format!("The failure can't be written into the history: {error:#}"));
     }

@@ -79,7 +79,7 @@ impl<'a> Telling<'a> {
         }
     }
 
-    /// Tells that it failed. Another run that has the service is no failure: that one will tell how it went.
+    /// Tells that it failed, or was interrupted. Another run that has the service is no failure: that one will tell how it went.
     pub fn failed(&self, failure: &Failure, key: Option<&str>, destination: Option<String>) {
         if failure.kind == Kind::Busy {
             return;
@@ -91,12 +91,17 @@ impl<'a> Telling<'a> {
             Work::Prune => "Pruning the backups of",
             Work::Copy => "Copying the backups of",
         };
+        let message = if failure.kind == Kind::Interrupted {
+            format!("{what} {} was interrupted", self.service)
+        } else {
+            format!("{what} {} failed: {failure}", self.service)
+        };
         self.tell(&Notice {
             key: key.map(str::to_owned),
             destination,
             error: Some(failure.to_string()),
             details: failure.hints.iter().map(|hint| hint.replace(SERVICE, self.service.as_str())).collect(),
-            ..self.notice(Outcome::Failed, format!("{what} {} failed: {failure}", self.service))
+            ..self.notice(Outcome::Failed, message)
         });
     }
 

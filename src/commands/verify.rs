@@ -190,7 +190,11 @@ fn tell(context: &Context, telling: &Telling, name: &ServiceName, backup: &str, 
         Ok(verification) => verification,
         Err(error) => {
             let error = format!("{error:#}");
-            let message = format!("Drill of {name} with {backup} failed: {error}");
+            let message = if crate::interrupt::requested() {
+                format!("Drill of {name} with {backup} was interrupted")
+            } else {
+                format!("Drill of {name} with {backup} failed: {error}")
+            };
             return telling.tell(&Notice { error: Some(error), ..of(Outcome::Failed, message) });
         }
     };

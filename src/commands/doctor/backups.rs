@@ -39,10 +39,15 @@ fn last_backup(entries: &[Entry], newest: Option<&BackupKey>, service: &ServiceN
     let take = format!("Take one: dokku pgbackup:backup {service}");
     let last = entries.iter().rev().find_map(|entry| match &entry.event {
         Event::Backup(record) => Some(Ok((record.key.clone(), record.key.started()))),
-        Event::BackupFailed { error, .. } => Some(Err((entry.at, error.clone()))),
+        Event::BackupFailed { interrupted: true, .. } => Some(Err((entry.at, None))),
+        Event::BackupFailed { error, .. } => Some(Err((entry.at, Some(error.clone())))),
         _ => None,
     });
-    if let Some(Err((at, error))) = &last {
+    if let Some(Err((at, None))) = &last {
+        let text = format!("The last backup, {} ago, was interrupted", human::age(*at, now));
+        return Group::Backups.warn("last-backup", text).fix(take);
+    }
+    if let Some(Err((at, Some(error)))) = &last {
         return Group::Backups
             .fail("last-backup", format!("The last backup, {} ago, failed: {error}", human::age(*at, now)))
             .fix(format!("Try it again: dokku pgbackup:backup {service}"));
@@ -288,7 +293,11 @@ mod tests {
         assert_eq!(of(&[made(OLD)], None).message, format!("The last backup is 21h old: {OLD}"));
         assert_eq!(of(&[made(OLD)], Some(NEW)).message, format!("The last backup is 59m old: {NEW}"));
         assert_eq!(of(&[made("postgres-prod-2023-03-01-11-00-04.tgz")], None).verdict, Verdict::Warn);
-        let failed = entry(Event::BackupFailed { destination: "s3://bucket".into(), error: "no disk".into() });
+        let failed = entry(Event::BackupFailed {
+            destination: "s3://bucket".into(),
+            error: "no disk".into(),
+            interrupted: false,
+        });
         let found = of(&[made(OLD), failed.clone()], None);
         assert_eq!(
             (found.verdict, found.message.as_str()),
