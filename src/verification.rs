@@ -185,7 +185,7 @@ pub fn not_compared(
 }
 
 /// How far two sides may be compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Depth {
     /// Rows only: all that a dump without a manifest tells.
     Rows,

@@ -208,7 +208,17 @@ fn a_restore_can_be_looked_at_and_given_up() {
     service.pgbackup("restore:abort", &[]).exits(1);
 
     service.pgbackup("restore", &[&key, "--stage-only"]).succeeds();
+    // What it has to hold is gone, as with one that an earlier pgbackup has staged.
+    let noted = host.data_of(&service.name).join("staged.json");
+    fs::rename(&noted, noted.with_extension("away")).unwrap();
+    service.pgbackup("restore:commit", &["--force"]).exits(3).says("can't be compared again");
+    fs::rename(noted.with_extension("away"), &noted).unwrap();
     assert_snapshot!(service.pgbackup("restore:commit", &["--force"]).succeeds().seen(), @r#"
+    -----> Comparing again with what was saved
+           Table  Expected  Found
+           public.sportfin_order  5000  5000  equal
+           public.sportfin_sportfinuser  562  562  equal
+           2 tables, 5562 rows, 28 values compared: all equal
     -----> Putting the database of prod in place
     =====> prod is restored from postgres-prod-<second>.tgz; the database was away for <duration>
            The replaced database is kept until <time> at least
@@ -216,6 +226,9 @@ fn a_restore_can_be_looked_at_and_given_up() {
     exit 0
     "#);
     assert_eq!(users(&service), 562);
+    let certificate = service.pgbackup("certificate", &["--format", "json"]).succeeds().json();
+    assert_eq!((&certificate["work"], &certificate["passed"]), (&"restore".into(), &true.into()));
+    assert_eq!((certificate["backup"]["source"].as_str(), noted.exists()), (Some(key.as_str()), false));
     assert_eq!(events(&service), ["backup", "staged", "backup", "staged-dropped", "staged", "restore"]);
     let status = service.pgbackup("status", &["--format", "json"]).json();
     assert_eq!(status[0]["staged"], serde_json::Value::Null);

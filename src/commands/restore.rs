@@ -186,7 +186,7 @@ fn restore(
     step!("restore.verified");
     show_verification(&context.ui, verified.verification());
     if args.stage_only {
-        let database = verified.keep(context)?;
+        let database = verified.keep(context, described)?;
         step!("restore.staged");
         context.ui.outcome(format!("Staged beside the live database of {target} as {database}"), &database);
         context.ui.detail(format!("Look at it with:      dokku pgbackup:query {target} --staged \"SELECT ...\""));

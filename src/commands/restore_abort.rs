@@ -5,9 +5,10 @@ use anyhow::Result;
 use crate::commands::backups;
 use crate::commands::context::Context;
 use crate::commands::recovery;
+use crate::commands::restore::staged::Waiting;
 use crate::commands::restore::swap_in;
 use crate::commands::restore_commit::nothing_staged;
-use crate::commands::turn::{self, Waiting};
+use crate::commands::turn;
 use crate::database::{session, staging};
 use crate::history::{Entry, Event};
 use crate::service::Service;
@@ -30,7 +31,7 @@ pub struct Args {
     pub service: ServiceName,
     #[expect(missing_docs, reason = "documented by its type")]
     #[command(flatten)]
-    pub waiting: Waiting,
+    pub waiting: turn::Waiting,
 }
 
 /// Drops the staged database.
@@ -47,6 +48,9 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     step!("abort.found");
     staging::drop_database(&mut session::connect_beside(&running)?, &staged.name)?;
     step!("abort.dropped");
+    if let Err(error) = Waiting::forget(context, name) {
+        context.ui.warn(format!("{error:#}"));
+    }
     let event = Event::StagedDropped { source: staged.marker.key.clone() };
     if let Err(error) = backups::history(name, context).append(&Entry::now(event, None)) {
         context.ui.warn(format!("The history can't be written: {error:#}"));

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::archive::unpack::unpack_sized;
+use crate::certificate::Backup;
 use crate::commands::context::Context;
 use crate::commands::recovery;
 use crate::commands::restore::plain;
@@ -15,10 +18,12 @@ use crate::commands::restore::swap_in::Incoming;
 use crate::custom_format::{Contents, Kind as DumpKind, Toc};
 use crate::database::staging::{self, Marker, MissingRoles, Purpose, Temporary};
 use crate::database::{checks, description, dump, fingerprint, load, session};
+use crate::durable;
 use crate::error::{Failure, Kind};
 use crate::journal::State;
 use crate::manifest::{DatabaseDescription, Fingerprint, Manifest};
 use crate::plain_format::Database;
+use crate::service::name::ServiceName;
 use crate::service::{Address, RunningService};
 use crate::step::step;
 use crate::store::key::BackupKey;
@@ -32,6 +37,12 @@ pub struct Staged<'a> {
     database: Temporary<'a>,
     roles: MissingRoles<'a>,
     marker: Marker,
+    expectation: Expectation,
+}
+
+/// What a loaded database is compared with. It is kept for a database that waits for `restore:commit`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Expectation {
     expected: Fingerprint,
     depth: Depth,
     /// How the dump's tables are read, for a comparison of their rows.
@@ -181,20 +192,9 @@ pub fn load<'a>(
     let statements = dump::copy_statements(&toc);
     let through_root = dump::loaded_through_root(&toc);
     let missing = post_data.missing;
-    Ok(Staged {
-        service,
-        database,
-        roles,
-        marker,
-        expected,
-        depth,
-        statements,
-        through_root,
-        uncounted,
-        refused,
-        description,
-        missing,
-    })
+    let expectation =
+        Expectation { expected, depth, statements, through_root, uncounted, refused, description, missing };
+    Ok(Staged { service, database, roles, marker, expectation })
 }
 
 /// What is written on a database that is being loaded.
@@ -336,6 +336,63 @@ fn refuse_replaced(beside: Option<&Manifest>, inside: Option<&Manifest>, bytes: 
     }
 }
 
+/// A staged database that waits for a decision: what it was compared with, and what came out. It may be changed while it waits.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The name of the database.
+    database: String,
+    /// The backup, for the certificate.
+    pub backup: Backup,
+    expectation: Expectation,
+    /// What came out when it was staged.
+    verification: Verification,
+}
+
+impl Waiting {
+    fn path(context: &Context, service: &ServiceName) -> PathBuf {
+        context.environment.data_folder().join(service.as_str()).join("staged.json")
+    }
+
+    fn write(&self, context: &Context, service: &ServiceName) -> Result<()> {
+        let text = serde_json::to_vec(self).context("writing what a staged restore is compared with")?;
+        durable::write(&Self::path(context, service), &text, 0o600)
+    }
+
+    /// What was noted of this very database; `None` when nothing was, or an earlier pgbackup has staged it.
+    ///
+    /// # Errors
+    /// When it is there and can't be read.
+    pub fn read(context: &Context, service: &ServiceName, database: &str) -> Result<Option<Self>> {
+        let path = Self::path(context, service);
+        let Some(text) = durable::read(&path)? else { return Ok(None) };
+        let waiting: Self =
+            serde_json::from_slice(&text).with_context(|| format!("{} can't be read", path.display()))?;
+        Ok(Some(waiting).filter(|waiting| waiting.database == database))
+    }
+
+    /// The decision was made.
+    ///
+    /// # Errors
+    /// When the file can't be removed.
+    pub fn forget(context: &Context, service: &ServiceName) -> Result<()> {
+        durable::remove(&Self::path(context, service)).map(drop)
+    }
+
+    /// Compares again, by direct queries.
+    ///
+    /// # Errors
+    /// When the server can't be asked.
+    pub fn compare(&self, service: &RunningService) -> Result<Verification> {
+        self.expectation.compare(service, &self.database)
+    }
+
+    /// Whether this is what came out when it was staged: whoever accepted that then need not do it again.
+    pub fn is_as_staged(&self, verification: &Verification) -> bool {
+        let said = |one: &Verification| (one.tables.clone(), one.checks.clone(), one.differences.clone());
+        said(verification) == said(&self.verification)
+    }
+}
+
 impl<'a> Staged<'a> {
     /// Compares it with what was saved, by direct queries.
     ///
@@ -370,11 +427,29 @@ impl<'a> Staged<'a> {
     /// # Errors
     /// When the server can't be asked.
     pub fn compare(&self) -> Result<Verification> {
+        self.expectation.compare(self.service, self.database.name())
+    }
+
+    /// Drops the database now.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn remove(self) -> Result<()> {
+        self.database.remove()
+    }
+}
+
+impl Expectation {
+    /// Compares a database with what was saved and returns what came out, whatever it is.
+    ///
+    /// # Errors
+    /// When the server can't be asked.
+    pub fn compare(&self, service: &RunningService, database: &str) -> Result<Verification> {
         let encoding = &self.description.encoding;
         let (mut found, of_extensions) =
-            fingerprint::read(self.service, self.database.name(), &self.expected, &self.statements, encoding)?;
+            fingerprint::read(service, database, &self.expected, &self.statements, encoding)?;
         let asked = self.expected.checks.iter().map(|(name, check)| (name.clone(), check.check.clone())).collect();
-        found.checks = checks::ask_all(self.service, self.database.name(), &asked)?;
+        found.checks = checks::ask_all(service, database, &asked)?;
         let mut expected = self.expected.clone();
         if self.depth == Depth::Rows || !verification::other_versions(&expected, &found).is_empty() {
             // Extensions fill their tables themselves, each version in its way, and the dump holds only what was added to them.
@@ -398,7 +473,7 @@ impl<'a> Staged<'a> {
             verification.not_compared = verification::not_compared(&expected, &found, &uncounted);
         }
         if self.depth == Depth::Full {
-            self.compare_database(&mut verification)?;
+            self.compare_database(service, database, &mut verification)?;
         }
         if let Some(missing) = &self.missing {
             verification.differences.push(Difference {
@@ -411,8 +486,13 @@ impl<'a> Staged<'a> {
     }
 
     /// Compares what the database itself has been given: its owner, encoding and collation, grants and settings.
-    fn compare_database(&self, verification: &mut Verification) -> Result<()> {
-        let mut client = session::connect(self.service, self.database.name())?;
+    fn compare_database(
+        &self,
+        service: &RunningService,
+        database: &str,
+        verification: &mut Verification,
+    ) -> Result<()> {
+        let mut client = session::connect(service, database)?;
         let version_number = session::version_number(&mut client)?;
         let found = description::describe(&mut client, version_number)?;
         let expected = &self.description;
@@ -442,14 +522,6 @@ impl<'a> Staged<'a> {
         }
         Ok(())
     }
-
-    /// Drops the database now.
-    ///
-    /// # Errors
-    /// When the server refuses.
-    pub fn remove(self) -> Result<()> {
-        self.database.remove()
-    }
 }
 
 impl Verified<'_> {
@@ -467,7 +539,7 @@ impl Verified<'_> {
     pub fn incoming(&self) -> Incoming {
         Incoming {
             database: self.staged.database.name().to_owned(),
-            comment: self.staged.description.comment.clone(),
+            comment: self.staged.expectation.description.comment.clone(),
             key: self.staged.marker.key.clone(),
         }
     }
@@ -481,9 +553,12 @@ impl Verified<'_> {
     /// Leaves it beside the live one for `restore:commit` or `restore:abort`; its name.
     ///
     /// # Errors
-    /// When the server refuses.
-    pub fn keep(self, context: &Context) -> Result<String> {
-        let Staged { service, roles, database, marker, .. } = self.staged;
+    /// When the server refuses, or it can't be noted what it has to be compared with then.
+    pub fn keep(self, context: &Context, backup: Backup) -> Result<String> {
+        let Staged { service, roles, database, marker, expectation } = self.staged;
+        let waiting =
+            Waiting { database: database.name().to_owned(), backup, expectation, verification: self.verification };
+        waiting.write(context, &service.service.name)?;
         let marker = Marker { kept: true, ..marker };
         staging::mark(&mut session::connect_beside(service)?, database.name(), &marker)?;
         step!("staging.kept");
