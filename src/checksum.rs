@@ -19,9 +19,23 @@ impl Sum {
         self.0 = self.0.wrapping_add(hash);
     }
 
+    /// Adds all that another one holds.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+
     /// Takes a text out that was added.
     pub fn remove(&mut self, text: &[u8]) {
         self.0 = self.0.wrapping_sub(xxh3_128(text));
+    }
+}
+
+impl std::str::FromStr for Sum {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u128::from_str_radix(text, 16).map(Self)
     }
 }
 
@@ -49,5 +63,7 @@ mod tests {
         let mut more = sum(&["a", "b"]);
         more.remove(b"b");
         assert_eq!(more, sum(&["a"]));
+        let read: Sum = sum(&["b", "c"]).to_string().parse().unwrap();
+        assert_eq!(sum(&["a"]).and(read), sum(&["c", "b", "a"]));
     }
 }

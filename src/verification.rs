@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::checksum::Sum;
 use crate::manifest::Fingerprint;
 use crate::manifest::checks::{Answer, Name as CheckName, Recorded, Sql, Wants};
 use crate::text::count;
@@ -314,13 +315,19 @@ fn describe_found(then: &Recorded, now: &Recorded, passed: bool) -> String {
     if !passed && now.answer == then.answer { format!("{found} (as when the backup was made)") } else { found }
 }
 
-/// Counts the rows of partitions whose rows may lie in another one of their tree at the root of that tree.
+/// Counts the rows of partitions whose rows may lie in another one of their tree at the root of that tree, and adds up their checksums there
+/// where that side has all of them.
 pub fn count_at_root(side: &mut Fingerprint, through_root: &BTreeMap<String, String>) {
+    let mut sums: BTreeMap<&String, Option<Sum>> = BTreeMap::new();
     for (partition, root) in through_root {
+        let sum = side.contents.remove(partition).and_then(|sum| sum.parse::<Sum>().ok());
+        let all = sums.entry(root).or_insert_with(|| Some(Sum::default()));
+        *all = all.zip(sum).map(|(all, sum)| all.and(sum));
         let Some(rows) = side.tables.remove(partition) else { continue };
         let all = side.tables.entry(root.clone()).or_default();
         *all = all.saturating_add(rows);
     }
+    side.contents.extend(sums.into_iter().filter_map(|(root, sum)| Some((root.clone(), sum?.to_string()))));
 }
 
 /// Extensions that are there in another version: the image's, not the backup's.
@@ -464,7 +471,8 @@ mod tests {
         let through_root = BTreeMap::from([root("public.p1"), root("public.p2"), root("public.p3")]);
         let side = |rows: &[(&str, u64)]| {
             let tables = rows.iter().map(|(name, rows)| ((*name).to_owned(), *rows)).collect();
-            let mut side = Fingerprint { tables, ..Fingerprint::default() };
+            let contents = rows.iter().map(|(name, rows)| ((*name).to_owned(), format!("{rows:032x}"))).collect();
+            let mut side = Fingerprint { tables, contents, ..Fingerprint::default() };
             count_at_root(&mut side, &through_root);
             side
         };
@@ -475,6 +483,19 @@ mod tests {
         let told: Vec<String> =
             compare(&expected, &lost, Depth::Full).differences.iter().map(Difference::sentence).collect();
         assert_eq!(told, ["table public.p: 15 rows expected, 14 rows found"]);
+        let changed = Fingerprint {
+            contents: [
+                ("public.p".to_owned(), format!("{:032x}", 16)),
+                ("public.other".to_owned(), format!("{:032x}", 1)),
+            ]
+            .into(),
+            ..moved
+        };
+        let told = compare(&expected, &changed, Depth::Full).differences;
+        assert_eq!((told.len(), told[0].what.as_str()), (1, "content of table public.p"));
+        // One of an earlier pgbackup has none of partitions, and nothing can be said of the tree.
+        let partly = side(&[("public.p1", 15)]);
+        assert!(!partly.contents.contains_key("public.p"));
     }
 
     #[test]

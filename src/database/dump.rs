@@ -10,7 +10,7 @@
 //!
 //! Both give the same entries and the same rows; a restore by stock pg_restore can't tell them apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -114,8 +114,10 @@ pub fn dump(
     }
     let held = by_pg_dump(&toc, stream, pg_dump, sums, sink)?;
     let entries: BTreeMap<i32, Entry> = toc.tables().map(|entry| (entry.dump_id, entry)).collect();
+    let through_root = summed_at_root(&toc);
     let named = |(id, sum): (&i32, &Sum)| {
-        let entry = entries.get(id).filter(|entry| entry.definition.is_empty())?;
+        let is_whole = |entry: &&Entry| entry.definition.is_empty() || through_root.contains(&entry.dump_id);
+        let entry = entries.get(id).filter(is_whole)?;
         let table = snapshot.tables().get(&entry.oid).filter(|table| !table.of_extension)?;
         Some((table.name.clone(), sum.to_string()))
     };
@@ -156,13 +158,34 @@ pub fn loaded_through_root(toc: &Toc) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Those of them whose rows have the same line whichever partition of their tree they lie in: its columns stand in the same order in all of
+/// them. Only then their checksums add up to one of the whole tree.
+fn summed_at_root(toc: &Toc) -> BTreeSet<i32> {
+    let mut orders: BTreeMap<&[u8], BTreeSet<&[u8]>> = BTreeMap::new();
+    let mut partitions: Vec<(i32, &[u8])> = Vec::new();
+    for entry in toc.tables() {
+        let Some((root, columns)) = entry.copy_target() else { continue };
+        if root != entry.qualified_name().as_bytes() {
+            orders.entry(root).or_default().insert(columns);
+            partitions.push((entry.dump_id, root));
+        }
+    }
+    let even = |root: &[u8]| orders.get(root).is_some_and(|orders| orders.len() == 1);
+    partitions.into_iter().filter(|(_, root)| even(root)).map(|(id, _)| id).collect()
+}
+
 /// The statements that read the rows of each table as the dump holds them (its columns, in its order), by table.
 pub fn copy_statements(toc: &Toc) -> BTreeMap<String, String> {
+    let through_root = summed_at_root(toc);
     toc.tables()
         .filter_map(|entry| {
             let columns = std::str::from_utf8(entry.copy_statement?).ok()?.strip_suffix(" FROM stdin;\n")?;
             let name = entry.qualified_name();
-            // Rows that are loaded through the root of a partition tree may come to lie elsewhere.
+            if through_root.contains(&entry.dump_id) {
+                let (root, _) = entry.copy_target()?;
+                let columns = columns.get("COPY ".len() + root.len()..)?;
+                return Some((name.clone(), format!("COPY {name}{columns} TO STDOUT")));
+            }
             columns
                 .strip_prefix("COPY ")?
                 .strip_prefix(name.as_str())?
