@@ -25,6 +25,10 @@ const SCHEMA: &str = "CREATE EXTENSION citext;
          CREATE TRIGGER change BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION change();
          ALTER TABLE users ENABLE ROW LEVEL SECURITY;
          CREATE POLICY everybody ON users USING (true);
+         -- pg_dump writes roles in an order of its own.
+         CREATE ROLE report; CREATE ROLE archive;
+         CREATE POLICY two ON users TO archive, report USING (true);
+         CREATE TEXT SEARCH DICTIONARY words (TEMPLATE = simple);
          CREATE TYPE mood AS ENUM ('sad', 'happy');
          CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM users;
          -- What PostgreSQL writes in other words once it has read it from its own dump.
@@ -41,7 +45,6 @@ const SCHEMA: &str = "CREATE EXTENSION citext;
          CREATE FUNCTION on_ddl() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
          CREATE EVENT TRIGGER ddl ON ddl_command_end EXECUTE FUNCTION on_ddl();
          CREATE SCHEMA apart;
-         CREATE ROLE report;
          GRANT SELECT ON users TO report;
          GRANT UPDATE (number) ON users TO report;
          ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO report;
@@ -59,6 +62,12 @@ const BREAKS: [&[(&str, &str)]; 3] = [
         ("REVOKE SELECT ON LARGE OBJECT 1 FROM report", "grant SELECT on large objects to report is missing"),
         ("COMMENT ON LARGE OBJECT 1 IS 'other'", "comments on large objects: "),
         ("ALTER LARGE OBJECT 1 OWNER TO report", "large objects of postgres is missing"),
+        ("ALTER TEXT SEARCH DICTIONARY words (STOPWORDS = english)", "text search dictionary public.words: "),
+        ("ALTER PUBLICATION published SET TABLE empty WHERE (id > 0)", "table public.empty in publication published: "),
+        (
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET work_mem TO 8192', current_database()); END $$",
+            "setting or grant of the database: ALTER DATABASE %DATABASE% SET \"work_mem\" TO '8192' is there, but not",
+        ),
     ],
     &[
         ("DELETE FROM users WHERE id = 7", "table public.users: 562 rows expected, 561 rows found"),
@@ -81,6 +90,11 @@ const BREAKS: [&[(&str, &str)]; 3] = [
             "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'users_number'::regclass",
             "index public.users_number: ",
         ),
+        (
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'users_pkey'::regclass",
+            "primary key public.users.users_pkey: ",
+        ),
+        ("ALTER TABLE users ALTER mail SET COMPRESSION pglz", "column public.users.mail: "),
         ("REVOKE SELECT ON users FROM report", "grant SELECT on table public.users to report is missing"),
         (
             "GRANT DELETE ON users TO PUBLIC",
@@ -151,7 +165,7 @@ fn a_drill_passes_and_finds_each_thing_that_is_missing() {
            public.users  562  562  equal
            public.states  1  1  equal
            public.empty  0  0  equal
-           3 tables, 563 rows, 91 values compared: all equal
+           3 tables, 563 rows, 93 values compared: all equal
     =====> postgres-prod-<second>.tgz restores to what was saved (<duration>)
     exit 0
     "#);
@@ -242,7 +256,8 @@ fn an_isolated_drill_is_the_same_image_and_reaches_nothing() {
     let host = Host::get();
     let service = host.service("prod", Postgres::V15);
     service.sql(
-        "CREATE ROLE app; CREATE TABLE users AS SELECT generate_series(1, 562) AS id; ALTER TABLE users OWNER TO app",
+        "CREATE ROLE app; CREATE ROLE zeta; CREATE ROLE alpha; ALTER DEFAULT PRIVILEGES GRANT SELECT ON SEQUENCES TO zeta, alpha;
+         CREATE TABLE users AS SELECT generate_series(1, 562) AS id; ALTER TABLE users OWNER TO app",
     );
     service.backup();
     let drill = service.pgbackup("verify", &["latest", "--isolated"]).succeeds();
@@ -253,7 +268,7 @@ fn an_isolated_drill_is_the_same_image_and_reaches_nothing() {
     -----> Comparing with what was saved
            Table  Expected  Found
            public.users  562  562  equal
-           1 table, 562 rows, 12 values compared: all equal
+           1 table, 562 rows, 13 values compared: all equal
     =====> postgres-prod-<second>.tgz restores to what was saved (<duration>)
     exit 0
     ");

@@ -24,12 +24,12 @@ const VIEWS: &str = "WITH ours AS (SELECT oid, nspname, nspowner, nspacl, pg_cat
     WHERE nspname <> 'information_schema' AND nspname !~ '^pg_'),
   member AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'),
   class AS (SELECT c.oid, c.relkind, c.relpersistence, c.relispopulated, c.relispartition, c.relpartbound, c.reloftype, c.reloptions, c.relreplident,
-      c.relrowsecurity, c.relforcerowsecurity, c.relowner, c.relacl, c.reltype, o.name || '.' || pg_catalog.quote_ident(c.relname) AS name,
+      c.relrowsecurity, c.relforcerowsecurity, c.relowner, c.relacl, c.reltype, c.reltoastrelid, o.name || '.' || pg_catalog.quote_ident(c.relname) AS name,
       CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
         WHEN 'f' THEN 'foreign table' WHEN 'S' THEN 'sequence' ELSE 'composite type' END AS kind
     FROM pg_catalog.pg_class c JOIN ours o ON o.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
       AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND m.objid = c.oid)),
-  type AS (SELECT t.oid, t.typtype, t.typbasetype, t.typtypmod, t.typnotnull, t.typdefault, t.typowner, t.typacl, o.name || '.' || pg_catalog.quote_ident(t.typname) AS name,
+  type AS (SELECT t.oid, t.typtype, t.typbasetype, t.typtypmod, t.typnotnull, t.typdefault, t.typcollation, t.typowner, t.typacl, o.name || '.' || pg_catalog.quote_ident(t.typname) AS name,
       CASE t.typtype WHEN 'e' THEN 'enum type' WHEN 'd' THEN 'domain' WHEN 'r' THEN 'range type' WHEN 'c' THEN 'composite type' ELSE 'type' END AS kind
     FROM pg_catalog.pg_type t JOIN ours o ON o.oid = t.typnamespace
     WHERE (t.typtype IN ('e', 'd', 'r') OR (t.typtype = 'b' AND t.typcategory <> 'A')
@@ -54,6 +54,12 @@ const VIEWS: &str = "WITH ours AS (SELECT oid, nspname, nspowner, nspacl, pg_cat
     UNION ALL SELECT 'statistics ' || o.name || '.' || pg_catalog.quote_ident(s.stxname), 'statistics ' || o.name || '.' || pg_catalog.quote_ident(s.stxname), s.stxowner, NULL, NULL, NULL
       FROM pg_catalog.pg_statistic_ext s JOIN ours o ON o.oid = s.stxnamespace JOIN class c ON c.oid = s.stxrelid)
 ";
+
+/// Columns and rows of a table that a publication is limited to, and schemas in a publication: since PostgreSQL 15.
+const PUBLISHED: &str = "pg_catalog.concat_ws(' ', (SELECT '(' || pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attname) || ')'
+    FROM pg_catalog.pg_attribute a WHERE a.attrelid = r.prrelid AND a.attnum = ANY (r.prattrs)), 'where ' || pg_catalog.pg_get_expr(r.prqual, r.prrelid))";
+const PUBLISHED_SCHEMAS: &str = "UNION ALL SELECT 'schema ' || o.name || ' in publication ' || pg_catalog.quote_ident(p.pubname), 'publication ' || pg_catalog.quote_ident(p.pubname), ''
+FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_publication_namespace s ON s.pnpubid = p.oid JOIN ours o ON o.oid = s.pnnspid";
 
 /// Which side of a comparison is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,11 +116,17 @@ fn queries(version: i32, side: Side) -> impl Iterator<Item = String> {
     let invalid = if side == Side::Found { "true" } else { "false" };
     let sql_body =
         if version >= 140_000 { "pg_catalog.pg_get_function_sqlbody(p.oid)" } else { "NULL::pg_catalog.text" };
+    let compression =
+        if version >= 140_000 { "'COMPRESSION ' || NULLIF(a.attcompression::pg_catalog.text, '')" } else { "NULL" };
+    let (published, schemas) = if version >= 150_000 { (PUBLISHED, PUBLISHED_SCHEMAS) } else { ("''", "") };
     QUERIES.split(";\n").filter(|query| query.contains("SELECT")).map(move |query| {
         format!("{VIEWS}{query}")
             .replace("%PUBLIC%", public)
             .replace("%INVALID%", invalid)
             .replace("%SQLBODY%", sql_body)
+            .replace("%COMPRESSION%", compression)
+            .replace("%PUBLISHED%", published)
+            .replace("%PUBLISHED_SCHEMAS%", schemas)
     })
 }
 
@@ -126,9 +138,10 @@ mod tests {
     fn every_query_is_whole_and_filled_in() {
         for version in [120_000, 150_018, 180_001] {
             let all: Vec<String> = queries(version, Side::Found).collect();
-            assert_eq!(all.len(), 25);
+            assert_eq!(all.len(), 26);
             for query in all {
-                assert!(!query.contains("%PUBLIC%") && !query.contains("%SQLBODY%") && !query.contains("%INVALID%"));
+                let open = query.match_indices('%').any(|(at, _)| query[at + 1..].starts_with(char::is_uppercase));
+                assert!(!open, "{query}");
                 assert_eq!(query.matches('(').count(), query.matches(')').count(), "{query}");
             }
         }

@@ -21,7 +21,8 @@ struct Kind {
 }
 
 /// Kinds whose definitions are expressions.
-const EXPRESSIONS: [&str; 15] = [
+const EXPRESSIONS: [&str; 16] = [
+    "arguments of function ",
     "body of function ",
     "check constraint ",
     "default of column ",

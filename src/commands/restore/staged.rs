@@ -496,10 +496,16 @@ impl Expectation {
         let version_number = session::version_number(&mut client)?;
         let found = description::describe(&mut client, version_number)?;
         let expected = &self.description;
+        // A locale belongs to its provider; that of libc is the collation itself.
+        let collation = |of: &DatabaseDescription| {
+            let more = [of.locale.as_deref(), of.icu_rules.as_deref()].map(Option::unwrap_or_default).join(" ");
+            let more = more.trim();
+            if more.is_empty() { of.collate.clone() } else { format!("{} {more}", of.collate) }
+        };
         for (what, expected, found) in [
             ("owner", &expected.owner, &found.owner),
             ("encoding", &expected.encoding, &found.encoding),
-            ("collation", &expected.collate, &found.collate),
+            ("collation", &collation(expected), &collation(&found)),
             ("character type", &expected.ctype, &found.ctype),
         ] {
             verification.compared += 1;
@@ -516,9 +522,17 @@ impl Expectation {
                 verification.differences.push(Difference {
                     what: format!("setting or grant of the database: {statement}"),
                     expected: "set".to_owned(),
-                    found: "none".to_owned(),
+                    found: verification::NONE.to_owned(),
                 });
             }
+        }
+        // What nobody had set is no part of the backup.
+        for statement in found.statements.iter().filter(|statement| !expected.statements.contains(statement)) {
+            verification.differences.push(Difference {
+                what: format!("setting or grant of the database: {statement}"),
+                expected: verification::NONE.to_owned(),
+                found: "set".to_owned(),
+            });
         }
         Ok(())
     }
