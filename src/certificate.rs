@@ -235,8 +235,7 @@ impl Certificate {
         let others = [("Difference", &self.verification.differences), ("Note", &self.verification.notes)];
         for (word, ones) in others {
             for one in ones {
-                let text = format!("{word}: {}: {} expected, {} found", one.what, one.expected, one.found);
-                lines.push(printable(&text).into_owned());
+                lines.push(printable(&format!("{word}: {}", one.sentence())).into_owned());
             }
         }
         for sentence in self.verification.gap_sentences() {
@@ -257,7 +256,7 @@ impl Certificate {
             let (class, mark) = if table.matches() { ("equal", "equal") } else { ("different", "different") };
             let _ = writeln!(
                 tables,
-                "<tr class=\"{class}\"><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td>{mark}</td></tr>",
+                "<tr class=\"{class}\"><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"mark\">{mark}</td></tr>",
                 escaped(&table.table),
                 side(table.expected),
                 side(table.found),
@@ -270,8 +269,7 @@ impl Certificate {
             }
             let _ = writeln!(findings, "<h2>{title}</h2>\n<ul>");
             for one in ones {
-                let text = format!("{}: {} expected, {} found", one.what, one.expected, one.found);
-                let _ = writeln!(findings, "<li>{}</li>", escaped(&text));
+                let _ = writeln!(findings, "<li>{}</li>", escaped(&one.sentence()));
             }
             findings.push_str("</ul>\n");
         }
@@ -281,14 +279,14 @@ impl Certificate {
         let mut checks = String::new();
         if !self.verification.checks.is_empty() {
             checks.push_str(
-                "<h2>Checks</h2>\n<table>\n<thead><tr><th>Check</th><th>Expected</th><th>Found</th><th></th></tr></thead>\n<tbody>\n",
+                "<h2>Checks</h2>\n<table class=\"checks\">\n<thead><tr><th>Check</th><th>Expected</th><th>Found</th><th></th></tr></thead>\n<tbody>\n",
             );
         }
         for check in &self.verification.checks {
             let (class, mark) = if check.passed { ("equal", "passed") } else { ("different", "failed") };
             let _ = writeln!(
                 checks,
-                "<tr class=\"{class}\"><td>{}<br/><code>{}</code></td><td>{}</td><td>{}</td><td>{mark}</td></tr>",
+                "<tr class=\"{class}\"><td>{}<br/><code>{}</code></td><td data-label=\"Expected\">{}</td><td data-label=\"Found\">{}</td><td class=\"mark\">{mark}</td></tr>",
                 escaped(&check.check.to_string()),
                 escaped(check.sql.as_str()),
                 escaped(&check.expected),
@@ -303,6 +301,8 @@ impl Certificate {
         let class = if self.passed { "passed" } else { "failed" };
         let sentence = if self.passed {
             "What was restored is what was saved: every value compared is equal."
+        } else if self.verification.differences.is_empty() {
+            "Nothing of what was restored could be compared with what was saved."
         } else {
             "What was restored differs from what was saved."
         };
@@ -331,12 +331,21 @@ dl { display: grid; grid-template-columns: minmax(7rem, 14rem) 1fr; gap: .2rem 1
 dt { color: GrayText; } dd { margin: 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .25rem .5rem; border-bottom: 1px solid #8884; vertical-align: top; }
-td { overflow-wrap: anywhere; } code { font-size: .85em; } .number { text-align: right; overflow-wrap: normal; }
+td { overflow-wrap: anywhere; } .mark { white-space: nowrap; overflow-wrap: normal; } code { font-size: .85em; } .number { text-align: right; overflow-wrap: normal; }
 .different { font-weight: bold; } .different td { border-bottom-color: #d93025; }
-svg { width: 100%; height: auto; display: block; }
+svg { width: 100%; height: auto; display: block; overflow: visible; }
 svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
-@media (max-width: 34rem) { dl { grid-template-columns: 1fr; gap: 0; } dt { margin-top: .5rem; } svg text { font-size: 20px; } }
-@media print { body { margin: 0; max-width: none; font-size: 11pt; } tr, dl, svg { break-inside: avoid; } thead { display: table-header-group; } }
+@media (max-width: 34rem) {
+  dl { grid-template-columns: 1fr; gap: 0; } dt { margin-top: .5rem; } svg text { font-size: 20px; }
+  th, td { padding: .25rem .3rem; } .mark { font-size: .8em; }
+  .checks thead { display: none; } .checks td { display: block; border: 0; padding: .1rem .3rem; }
+  .checks td[data-label]::before { content: attr(data-label) ': '; color: GrayText; }
+  .checks tr { display: block; padding: .4rem 0; border-bottom: 1px solid #8884; }
+}
+@media print {
+  :root { color-scheme: light; } body { margin: 0; max-width: none; font-size: 11pt; }
+  h2 { break-after: avoid; } tr, dl, svg { break-inside: avoid; } thead { display: table-header-group; }
+}
 ";
 
 /// A line over time, from nought to the largest.
