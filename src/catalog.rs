@@ -20,10 +20,11 @@ use crate::error::{self, Failure};
 use crate::history::Entry;
 use crate::manifest::Manifest;
 use crate::service::name::ServiceName;
-use crate::store::key::{BackupKey, SIDECAR_SUFFIX};
+use crate::store::key::BackupKey;
 use crate::store::{Store, StoreError};
 
 pub use self::backup::{Backup, Maker, Verified};
+pub use self::sidecars::{Beside, Orphan};
 
 /// The backups of one service in one destination.
 #[derive(Debug)]
@@ -38,8 +39,8 @@ pub struct Catalog {
     pub not_listed: Option<String>,
     /// Backups that this host has made here and that are no longer there, newest first.
     pub gone: Vec<BackupKey>,
-    /// Sidecars without a backup, with the time they were stored at: what a deletion that was cut off has left.
-    pub orphans: Vec<(BackupKey, Option<Timestamp>)>,
+    /// What lies beside a backup that is gone: a deletion that was cut off has left it.
+    pub orphans: Vec<Orphan>,
 }
 
 impl Catalog {
@@ -70,8 +71,7 @@ impl Catalog {
         };
         let listed = objects.is_some();
         let objects = objects.unwrap_or_default();
-        let sidecars: HashSet<&str> =
-            objects.iter().filter_map(|object| object.name.strip_suffix(SIDECAR_SUFFIX)).collect();
+        let names: HashSet<&str> = objects.iter().map(|object| object.name.as_str()).collect();
         for object in &objects {
             let Ok(key) = object.name.parse::<BackupKey>() else { continue };
             if key.service() != service {
@@ -81,20 +81,18 @@ impl Catalog {
             backup.bytes = Some(object.bytes);
             backup.stored = object.modified;
             backup.class.clone_from(&object.class);
-            backup.sidecar = Some(sidecars.contains(object.name.as_str()));
+            backup.sidecar = Some(names.contains(backup.key.sidecar().as_str()));
+            backup.drill = Some(names.contains(backup.key.drill().as_str()));
             // An object of another length is not the one that we remember.
             let record = remembered.records.remove(&backup.key);
             backup.replaced = record.as_ref().is_some_and(|record| record.bytes != object.bytes);
             backup.record = record.filter(|record| record.bytes == object.bytes);
             catalog.backups.push(backup);
         }
-        let names: HashSet<&str> = objects.iter().map(|object| object.name.as_str()).collect();
         catalog.orphans = objects
             .iter()
-            .filter_map(|object| Some((object.name.strip_suffix(SIDECAR_SUFFIX)?, object.modified)))
-            .filter(|(name, _)| !names.contains(name))
-            .filter_map(|(name, modified)| Some((name.parse::<BackupKey>().ok()?, modified)))
-            .filter(|(key, _)| key.service() == service)
+            .filter_map(Orphan::of)
+            .filter(|orphan| orphan.key.service() == service && !names.contains(orphan.key.to_string().as_str()))
             .collect();
         for (key, record) in remembered.records {
             let age = now.duration_since(record.manifest.as_ref().and_then(finished).unwrap_or(key.started()));

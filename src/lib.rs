@@ -49,6 +49,7 @@ pub mod verification;
 pub mod catalog;
 pub mod certificate;
 pub mod copies;
+pub mod drill;
 pub mod durable;
 pub mod health;
 pub mod history;

@@ -18,6 +18,7 @@ use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::drill::Drill;
 use crate::durable::{self, Locked};
 use crate::manifest::{Manifest, Signature, hex, unhex};
 use crate::secret::Secret;
@@ -26,6 +27,8 @@ use crate::store::key::BackupKey;
 
 /// What is signed begins with this, so that a signature can mean nothing else.
 const DOMAIN: &[u8] = b"pgbackup manifest 1\0";
+/// The same for what lies beside a backup that was tried.
+const DRILL_DOMAIN: &[u8] = b"pgbackup drill 1\0";
 /// How long a change waits for another one.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The words that a secret key and a public one begin with where they are kept elsewhere.
@@ -128,10 +131,10 @@ impl PublicKey {
         format!("{PUBLIC} {} {}", self.made, hex(&self.public.0))
     }
 
-    fn proves(&self, digest: &[u8; 32], signature: &str) -> bool {
+    fn proves(&self, domain: &[u8], digest: &[u8; 32], signature: &str) -> bool {
         let Some(signature) = unhex(signature) else { return false };
         let Ok(key) = VerifyingKey::from_bytes(&self.public.0) else { return false };
-        key.verify_strict(&message(digest), &ed25519_dalek::Signature::from_bytes(&signature)).is_ok()
+        key.verify_strict(&message(domain, digest), &ed25519_dalek::Signature::from_bytes(&signature)).is_ok()
     }
 }
 
@@ -296,9 +299,21 @@ impl Keys {
     /// # Errors
     /// Practically never: a manifest can be written as JSON.
     pub fn sign(&self, manifest: &Manifest) -> Result<Option<Signature>> {
+        self.sign_text(DOMAIN, &manifest.to_json()?)
+    }
+
+    /// Signs the result of a drill. `None` where there is no key.
+    ///
+    /// # Errors
+    /// Practically never: it can be written as JSON.
+    pub fn sign_drill(&self, drill: &Drill) -> Result<Option<Signature>> {
+        self.sign_text(DRILL_DOMAIN, &drill.to_json()?)
+    }
+
+    fn sign_text(&self, domain: &[u8], text: &[u8]) -> Result<Option<Signature>> {
         let Some(key) = &self.signing else { return Ok(None) };
-        let digest = Manifest::digest(&manifest.to_json()?)?;
-        let signature = SigningKey::from_bytes(&key.secret.0).sign(&message(&digest));
+        let digest = Manifest::digest(text)?;
+        let signature = SigningKey::from_bytes(&key.secret.0).sign(&message(domain, &digest));
         Ok(Some(Signature { key: key.public().id(), value: hex(&signature.to_bytes()), over: Some(digest) }))
     }
 
@@ -315,7 +330,6 @@ impl Keys {
 
     /// Judges the description of a backup. One that this host `remembers` is what it wrote itself.
     pub fn judge(&self, backup: &BackupKey, description: Option<&Manifest>, remembers: bool) -> Standing {
-        let all = || self.signing().into_iter().chain(self.trusted.iter().cloned());
         let has_to_be = self.has_to_be_signed(backup);
         let Some(signature) = description.and_then(|manifest| manifest.signature.as_ref()) else {
             return match (remembers && description.is_some(), has_to_be, description) {
@@ -324,15 +338,36 @@ impl Keys {
                 (_, _, None) => Standing::Refused("it has no description that could be signed".to_owned()),
             };
         };
-        let id = &signature.key;
-        let Some(digest) = signature.over.filter(|_| !remembers) else { return Standing::Signed(id.clone()) };
-        match all().find(|key| key.id() == *id) {
-            Some(key) if key.proves(&digest, &signature.value) => Standing::Signed(id.clone()),
-            Some(_) => Standing::Refused("its description was changed after it was signed".to_owned()),
-            None if has_to_be => {
-                Standing::Refused(format!("it is signed with the key {id:.16}, which this host doesn't know"))
+        let Some(digest) = signature.over.filter(|_| !remembers) else {
+            return Standing::Signed(signature.key.clone());
+        };
+        self.proven(DOMAIN, signature, &digest, has_to_be)
+            .unwrap_or_else(|| Standing::Refused("its description was changed after it was signed".to_owned()))
+    }
+
+    /// Judges the result of a drill as it lies beside the backup, by the same rules.
+    pub fn judge_drill(&self, drill: &Drill) -> Standing {
+        let has_to_be = self.has_to_be_signed(&drill.key);
+        match drill.signature.as_ref().and_then(|signature| Some((signature, signature.over?))) {
+            Some((signature, digest)) => {
+                self.proven(DRILL_DOMAIN, signature, &digest, has_to_be).unwrap_or_else(|| {
+                    Standing::Refused("the result of its drill was changed after it was signed".to_owned())
+                })
             }
-            None => Standing::Unknown(id.chars().take(16).collect()),
+            None if has_to_be => Standing::Refused("the result of its drill is not signed".to_owned()),
+            None => Standing::Unsigned,
+        }
+    }
+
+    /// Whose signature it is; `None` where it is that of a known key, and wrong.
+    fn proven(&self, domain: &[u8], signature: &Signature, digest: &[u8; 32], has_to_be: bool) -> Option<Standing> {
+        let id = &signature.key;
+        match self.signing().into_iter().chain(self.trusted.iter().cloned()).find(|key| key.id() == *id) {
+            Some(key) => key.proves(domain, digest, &signature.value).then(|| Standing::Signed(id.clone())),
+            None if has_to_be => {
+                Some(Standing::Refused(format!("it is signed with the key {id:.16}, which this host doesn't know")))
+            }
+            None => Some(Standing::Unknown(id.chars().take(16).collect())),
         }
     }
 }
@@ -341,8 +376,8 @@ fn path(data: &Path) -> PathBuf {
     data.join("--global").join("signing-keys.json")
 }
 
-fn message(digest: &[u8; 32]) -> Vec<u8> {
-    [DOMAIN, digest].concat()
+fn message(domain: &[u8], digest: &[u8; 32]) -> Vec<u8> {
+    [domain, digest].concat()
 }
 
 #[cfg(test)]
@@ -350,6 +385,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::drill::tests::drill;
     use crate::history::tests::manifest;
 
     const KEY: &str = "postgres-prod-2023-04-03-11-00-04.tgz";
@@ -462,6 +498,26 @@ mod tests {
         }
         let shown = format!("{other:?}");
         assert!(!shown.contains(other.secret_text().unwrap().reveal().rsplit(' ').next().unwrap()), "{shown}");
+    }
+
+    #[test]
+    fn the_result_of_a_drill_is_judged_by_the_same_rules() {
+        let (data, keys, text) = signed();
+        let mut tried = drill(KEY, true);
+        tried.signature = keys.sign_drill(&tried).unwrap();
+        let judge = |keys: &Keys, tried: &Drill| {
+            keys.judge_drill(&Drill::parse(&tried.to_json().unwrap(), &tried.key).unwrap())
+        };
+        assert!(matches!(judge(&keys, &tried), Standing::Signed(_)));
+        assert!(matches!(judge(&Keys::default(), &tried), Standing::Unknown(_)));
+        assert_eq!(judge(&keys, &drill(KEY, true)), Standing::Unsigned);
+        assert!(matches!(judge(&keys, &Drill { good: false, ..tried.clone() }), Standing::Refused(_)));
+        // The signature of a manifest is none of a drill.
+        let signature = Manifest::parse(&text, None).unwrap().signature;
+        assert!(matches!(judge(&keys, &Drill { signature, ..tried.clone() }), Standing::Refused(_)));
+        Keys::begin(data.path(), tried.key.service(), tried.key.started()).unwrap();
+        let keys = Keys::read(data.path()).unwrap();
+        assert!(matches!(judge(&keys, &drill(KEY, true)), Standing::Refused(_)), "it has to be signed");
     }
 
     #[test]

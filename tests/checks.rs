@@ -69,6 +69,23 @@ fn checks_are_recorded_compared_and_shown() {
     let sidecar = String::from_utf8(service.bucket().get(&format!("{sealed}.manifest.json"))).unwrap();
     assert!(!sidecar.contains("newest-order") && !sidecar.contains("SELECT"), "{sidecar}");
     service.pgbackup("verify", &[&sealed]).succeeds().says("newest-order");
+    let result: serde_json::Value =
+        serde_json::from_slice(&service.bucket().get(&format!("{sealed}.verified.json"))).unwrap();
+    let fields: Vec<&str> = result.as_object().unwrap().keys().map(String::as_str).collect();
+    let known = [
+        "bytes",
+        "compared",
+        "differences",
+        "format",
+        "good",
+        "host_id",
+        "key",
+        "made_by",
+        "at",
+        "sha256_behind_head",
+        "signature",
+    ];
+    assert!(fields.iter().all(|field| known.contains(field)), "no name beside what is encrypted: {result}");
     service.pgbackup("restore", &["latest", "--force", "--no-safety-backup"]).succeeds().says("passed");
     let certificate = service.pgbackup("certificate", &[]).succeeds();
     certificate.says("Certificate: Restore of").says("PASSED").says("6 passed").says(&sealed);

@@ -90,6 +90,7 @@ fn what_is_no_backup_of_the_service_is_neither_shown_nor_touched() {
     let foreign = [
         format!("postgres-{name}-2-2020-01-01-00-00-00.tgz"),
         format!("postgres-{name}-2-2020-01-01-00-00-00.tgz.manifest.json"),
+        format!("postgres-{name}-2-2020-01-01-00-00-00.tgz.verified.json"),
         format!("postgres-{name}x-2020-01-01-00-00-00.tgz"),
         format!("postgres-{name}-2020-13-41-00-00-00.tgz"),
         format!("postgres-{name}-2020-01-01-00-00-00.tgz.part"),

@@ -91,6 +91,7 @@ fn a_host_that_is_gone_comes_back_from_its_bucket_alone() {
     let key = lost.backup();
     let sidecar = String::from_utf8(lost.bucket().get(&format!("{key}.manifest.json"))).unwrap();
     assert!(sidecar.contains("custom-env APP_TOKEN") && !sidecar.contains("hunter2"), "{sidecar}");
+    lost.pgbackup("verify", &[&key]).succeeds();
     let before = lost.plain_dump(&lost.database);
     let (name, place) = (lost.name.clone(), lost.bucket().url());
     let name = name.as_str();
@@ -107,6 +108,10 @@ fn a_host_that_is_gone_comes_back_from_its_bucket_alone() {
     new.authorize(Key::Reader);
     let listed = new.run("list", &[name, "--from", &place, "--format", "json"]).succeeds().json();
     assert_eq!((&listed[0]["key"], &listed[0]["rows"]), (&key.as_str().into(), &5562.into()));
+    // The host that has proven it is gone; what it has said of it is not, though nobody here knows its key.
+    assert_eq!((&listed[0]["verified"]["good"], &listed[0]["verified"]["proven"]), (&true.into(), &false.into()));
+    new.run("list", &[name, "--from", &place]).succeeds().says("verified:20");
+    new.run("info", &[name, &key, "--from", &place]).succeeds().says("good (restored and compared, as nobody");
     new.run("list", &["prud", "--from", &place]).succeeds().says(&format!("There are backups of: {name}"));
     new.run("check", &[name, "latest", "--from", &place]).succeeds().says("2 tables, 5562 rows");
     let file = new.folder.path().join("file.tgz");

@@ -155,7 +155,8 @@ fn each_role_can_do_its_work_and_names_the_one_permission_that_it_misses() {
     assert!(policy("backup").contains("s3:PutObject"));
 
     act_as("restore", None);
-    service.pgbackup("verify", &[&keys[0]]).succeeds();
+    let drill = service.pgbackup("verify", &[&keys[0]]).succeeds().says("restores to what was saved");
+    drill.says("on this host alone and not beside the backup: permission s3:PutObject is missing");
     service.pgbackup("check", &[&keys[0]]).succeeds();
     service.pgbackup("restore", &[&keys[0], "--force", "--no-safety-backup"]).succeeds();
     act_as("restore", Some(Call::List));

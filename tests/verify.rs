@@ -175,6 +175,14 @@ fn a_drill_passes_and_finds_each_thing_that_is_missing() {
     assert_eq!(service.databases(), [service.database.as_str()]);
     let listed = service.pgbackup("list", &["--format", "json"]).succeeds().json();
     assert_eq!(listed[0]["verified"]["good"], true);
+    let beside = ["", ".manifest.json", ".verified.json"].map(|what| format!("{key}{what}"));
+    assert_eq!(service.bucket().names(), beside);
+    // Without its history this host knows it from there, and by its own signature.
+    let history = host.data_of(&service.name).join("history.jsonl");
+    std::fs::rename(&history, history.with_extension("away")).unwrap();
+    let listed = service.pgbackup("list", &["--format", "json"]).succeeds().json();
+    assert_eq!((&listed[0]["verified"]["good"], &listed[0]["verified"]["proven"]), (&true.into(), &true.into()));
+    std::fs::rename(history.with_extension("away"), &history).unwrap();
 
     // The library's own loading, with a hand in the staging database before the comparison.
     let lib_root = host.lib_root.clone();
@@ -212,6 +220,8 @@ fn a_drill_passes_and_finds_each_thing_that_is_missing() {
     drop(client);
     drop(staged);
     assert_eq!(service.databases(), [service.database.as_str()]);
+    service.pgbackup("delete", &[&key.to_string(), "--force"]).succeeds();
+    assert!(service.bucket().names().is_empty(), "with all that lies beside it");
 }
 
 #[test]

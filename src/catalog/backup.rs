@@ -4,8 +4,10 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::sidecars;
+use crate::drill;
 use crate::history::{BackupRecord, Depth};
 use crate::manifest::Manifest;
+use crate::signing::{Keys, Standing};
 use crate::store::Store;
 use crate::store::key::BackupKey;
 
@@ -22,9 +24,11 @@ pub struct Backup {
     pub class: Option<String>,
     /// Whether a sidecar lies beside it; `None` when the store could not be listed.
     pub sidecar: Option<bool>,
+    /// Whether the result of a drill lies beside it; `None` when the store could not be listed.
+    pub drill: Option<bool>,
     /// What this host remembers of making it.
     pub record: Option<BackupRecord>,
-    /// The last time it was tried on this host.
+    /// The last time it was tried on this host; else, once that was read, what lies beside it says.
     pub verified: Option<Verified>,
     /// Its manifest, where it was read from the sidecar or remembered.
     pub manifest: Option<Manifest>,
@@ -43,6 +47,8 @@ pub struct Verified {
     pub depth: Depth,
     /// Whether it was good.
     pub good: bool,
+    /// Whether this host did it, or another one whose key it knows: only then anything is decided by it.
+    pub proven: bool,
 }
 
 /// Who made a backup.
@@ -75,6 +81,7 @@ impl Backup {
             stored: None,
             class: None,
             sidecar: None,
+            drill: None,
             record: None,
             verified: None,
             manifest: None,
@@ -112,10 +119,39 @@ impl Backup {
 
     /// Whether it is known to be usable: made by us and confirmed by the store, and not found bad since.
     pub fn is_known_good(&self) -> bool {
-        match self.verified {
+        match self.verified.filter(|verified| verified.proven) {
             Some(verified) => verified.good,
             None => self.maker() == Maker::Pgbackup,
         }
+    }
+
+    /// Whether the result of a drill lies beside it that may say more than is known here.
+    pub(super) fn has_drill_to_read(&self) -> bool {
+        self.drill == Some(true) && self.verified.is_none()
+    }
+
+    /// Reads the result of the drill that lies beside it, where this host knows of none. One of another object, or that somebody may have
+    /// put there, says nothing.
+    ///
+    /// # Errors
+    /// When the store fails, or it is no such result.
+    pub fn read_drill(&mut self, store: &dyn Store, keys: &Keys) -> Result<()> {
+        // Where it could not be listed, it may still be there to be read: a full key was given.
+        let may_be_there = self.drill.unwrap_or(self.record.is_none());
+        if self.verified.is_some() || !may_be_there {
+            return Ok(());
+        }
+        let Some(drill) = drill::read(store, &self.key)? else { return Ok(()) };
+        if !drill.is_of(self.bytes, self.manifest.as_ref()) {
+            return Ok(());
+        }
+        let proven = match keys.judge_drill(&drill) {
+            Standing::Signed(_) => true,
+            Standing::Unsigned | Standing::Unknown(_) => false,
+            Standing::Refused(_) => return Ok(()),
+        };
+        self.verified = Some(Verified { at: drill.at, depth: Depth::Restore, good: drill.good, proven });
+        Ok(())
     }
 
     /// Whether its manifest is the one that this host wrote itself, and not one that was found in the store.

@@ -45,7 +45,7 @@ impl Remembered {
                     remembered.verified.remove(key);
                 }
                 Event::Verification(tried) => {
-                    let verified = Verified { at: entry.at, depth: tried.depth, good: tried.good };
+                    let verified = Verified { at: entry.at, depth: tried.depth, good: tried.good, proven: true };
                     // A drill says more than a read; a failure more than any success before it.
                     let weaker = |before: &Verified| before.good && verified.good && before.depth > verified.depth;
                     if !remembered.verified.get(&tried.key).is_some_and(weaker) {

@@ -6,8 +6,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::*;
+use crate::drill::Drill;
+use crate::drill::tests::drill;
 use crate::history::tests::manifest;
 use crate::history::{BackupRecord, Depth, Event, VerificationRecord};
+use crate::signing::Keys;
 use crate::store::{ObjectInfo, Upload, UploadPlan};
 
 /// A store in memory that can deny.
@@ -167,13 +170,17 @@ fn foreign_objects_are_nobodys_business() {
             "postgres-prod-2-2023-04-03-11-00-04.tgz",
             "postgres-prod-readme.txt",
             "postgres-prod-2023-04-03-11-00-04.tgz.manifest.json",
+            "postgres-prod-2023-04-03-11-00-04.tgz.verified.json",
             "postgres-prod-2023-04-09-11-00-04.tgz.manifest.json",
+            "postgres-prod-2023-04-09-11-00-04.tgz.verified.json",
+            "postgres-prod-2-2023-04-09-11-00-04.tgz.verified.json",
             "postgres-prod-\x1b[2J",
         ],
     );
     assert_eq!(keys(&catalog), [NEW, MIDDLE, OLD]);
-    assert_eq!(catalog.orphans.len(), 1);
-    assert_eq!(catalog.orphans[0].0.to_string(), "postgres-prod-2023-04-09-11-00-04.tgz");
+    let orphans: Vec<String> = catalog.orphans.iter().map(Orphan::name).collect();
+    let gone = "postgres-prod-2023-04-09-11-00-04.tgz";
+    assert_eq!(orphans, [format!("{gone}.manifest.json"), format!("{gone}.verified.json")]);
     let makers: Vec<Maker> = catalog.backups.iter().map(Backup::maker).collect();
     assert_eq!(makers, [Maker::DokkuPostgres, Maker::Pgbackup, Maker::DokkuPostgres]);
     assert_eq!(keys(&catalog_of("prod-2", &["postgres-prod-2-2023-04-03-11-00-04.tgz", OLD])).len(), 1);
@@ -272,4 +279,46 @@ fn sidecars_are_read_where_nothing_is_remembered() {
     shelf.deny("s3:GetObject");
     let catalog = read(&shelf, &[], 10);
     assert!(catalog.backups.iter().filter(|backup| backup.trouble.is_some()).count() == 2);
+}
+
+#[test]
+fn what_drills_have_left_beside_backups_is_read_where_nothing_is_remembered() {
+    let shelf = Shelf::with(&[OLD, MIDDLE, NEW]);
+    let keys = Keys::default();
+    let read = |history: &[Entry], newest_only| {
+        let mut catalog = Catalog::read(&shelf, &"prod".parse().unwrap(), history, now()).unwrap();
+        shelf.calls.lock().unwrap().clear();
+        if newest_only {
+            catalog.read_newest_drill(&shelf, &keys);
+        } else {
+            catalog.read_drills(&shelf, &keys, 10);
+        }
+        let calls = shelf.calls.lock().unwrap().len();
+        (catalog.backups.iter().map(|backup| backup.verified.map(|one| one.good)).collect::<Vec<_>>(), calls)
+    };
+    assert_eq!(read(&[], false), (vec![None, None, None], 0));
+    for (key, good) in [(NEW, false), (MIDDLE, true), (OLD, true)] {
+        shelf.place(&format!("{key}.verified.json"), &drill(key, good).to_json().unwrap());
+    }
+    assert_eq!(read(&[], false), (vec![Some(false), Some(true), Some(true)], 3));
+    // Nobody has signed them, so that none of them is a proof.
+    assert_eq!(read(&[], true), (vec![Some(false), Some(true), Some(true)], 3));
+    let here = Event::Verification(VerificationRecord {
+        key: NEW.parse().unwrap(),
+        depth: Depth::Restore,
+        good: true,
+        differences: Vec::new(),
+    });
+    let here = [Entry { at: now(), seconds: None, event: here }];
+    assert_eq!(read(&here, true), (vec![Some(true), None, None], 0), "what is known here is not asked for");
+    assert_eq!(read(&here, false), (vec![Some(true), Some(true), Some(true)], 2));
+
+    // Of another object, of another backup, nothing at all.
+    let other = Drill { bytes: Some(7), ..drill(NEW, true) };
+    shelf.place(&format!("{NEW}.verified.json"), &other.to_json().unwrap());
+    shelf.place(&format!("{MIDDLE}.verified.json"), &drill(OLD, true).to_json().unwrap());
+    shelf.place(&format!("{OLD}.verified.json"), b"{");
+    assert_eq!(read(&[], false), (vec![None, None, None], 3));
+    shelf.deny("s3:GetObject");
+    assert_eq!(read(&[], true).0, [None, None, None]);
 }

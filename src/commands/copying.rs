@@ -17,6 +17,7 @@ use crate::commands::context::Context;
 use crate::commands::telling::Telling;
 use crate::commands::upload::{NotedUpload, What};
 use crate::copies::Copies;
+use crate::drill;
 use crate::error::{Failure, Kind};
 use crate::history::{CopyRecord, Entry, Event};
 use crate::lock::Lock;
@@ -317,6 +318,12 @@ fn one(
             let text = format!("What lies beside {key} can't be copied to {}", second.describe());
             Trouble::store(of_the_copy(store_failure(text, error)))
         })?;
+    }
+    let tried = |entry: &Entry| matches!(&entry.event, Event::Verification(tried) if tried.key == *key);
+    if entries.iter().any(tried)
+        && let Some(text) = drill::bytes(first, key).map_err(|error| Trouble::reading(key, first, error))?
+    {
+        second.put(&key.drill(), &text).map_err(|error| Trouble::writing(key, second, error))?;
     }
     step!("copy.beside");
     let how = if expected.is_some() { "SHA-256 as in its manifest" } else { "nothing to compare it with" };

@@ -191,6 +191,7 @@ mod tests {
     fn takes_object_and_sidecar_and_remembers() {
         let (_host, context, said) = world();
         let shelf = shelf();
+        shelf.place(&format!("{OLD}.verified.json"), b"{}");
         delete(&args(OLD, true), &shelf, &context).unwrap();
         assert_eq!(shelf.names(), [THEIRS.to_owned(), NEW.to_owned(), format!("{NEW}.manifest.json")]);
         assert!(said.out().contains(&format!("=====> Deleted {OLD}")), "{}", said.out());

@@ -13,6 +13,7 @@ use crate::error::Failure;
 use crate::settings::Settings;
 use crate::store::destination::Destination;
 use crate::store::features::Sse;
+use crate::store::key::{DRILL_SUFFIX, SIDECAR_SUFFIX};
 
 /// Print the least-privilege policy for the bucket
 ///
@@ -140,10 +141,10 @@ fn policy(role: Role, bucket: &str, prefix: &str, settings: &Settings) -> Value 
     let mut seen = std::collections::HashSet::new();
     on_objects.retain(|action| seen.insert(*action));
     if role == Role::Prune {
-        // Deleting needs the manifests beside the backups, not the backups.
+        // Deleting needs what lies beside the backups, not the backups.
+        let beside = [SIDECAR_SUFFIX, DRILL_SUFFIX].map(|suffix| format!("{bucket_arn}/{beneath}*{suffix}"));
         statements.push(json!({
-            "Sid": "ReadManifests", "Effect": "Allow", "Action": ["s3:GetObject"],
-            "Resource": format!("{bucket_arn}/{beneath}*.manifest.json"),
+            "Sid": "ReadManifests", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": beside,
         }));
     }
     statements.insert(0, json!({ "Sid": "Objects", "Effect": "Allow", "Action": on_objects, "Resource": objects }));
@@ -168,6 +169,16 @@ fn policy(role: Role, bucket: &str, prefix: &str, settings: &Settings) -> Value 
         // Parts are put together by whoever may also decrypt them.
         let actions = if is(Role::Backup) { vec!["kms:GenerateDataKey", "kms:Decrypt"] } else { vec!["kms:Decrypt"] };
         statements.push(kms(partition, region, key, &actions));
+    }
+    if role == Role::Restore {
+        // A drill puts its result beside the backup; it can write nothing else.
+        let mut actions = vec!["s3:PutObject"];
+        actions.extend(features.lock.map(|_| "s3:PutObjectRetention"));
+        actions.extend((!features.tags.is_empty()).then_some("s3:PutObjectTagging"));
+        statements.push(json!({
+            "Sid": "ResultsOfDrills", "Effect": "Allow", "Action": actions,
+            "Resource": format!("{bucket_arn}/{beneath}*{DRILL_SUFFIX}"),
+        }));
     }
     json!({ "Version": "2012-10-17", "Statement": statements })
 }
@@ -261,6 +272,8 @@ mod tests {
         assert_eq!(actions(&restore, "Objects"), ["s3:GetObject", "s3:GetObjectVersion"]);
         assert_eq!(actions(&restore, "List"), ["s3:ListBucket", "s3:ListBucketVersions"]);
         assert_eq!(restore["Statement"][1]["Condition"]["StringLike"]["s3:prefix"], "a/*");
+        assert_eq!(restore["Statement"][2]["Resource"], "arn:aws:s3:::bucket/a/*.verified.json");
+        assert_eq!(actions(&restore, "ResultsOfDrills"), ["s3:PutObject"]);
         let prune = policy(Role::Prune, "bucket", "", &settings(&[]));
         assert_eq!(actions(&prune, "Objects"), PRUNES);
         assert_eq!(actions(&prune, "ReadManifests"), ["s3:GetObject"]);

@@ -97,6 +97,7 @@ struct Tried {
     at: Timestamp,
     depth: Depth,
     good: bool,
+    proven: bool,
 }
 
 /// Shows one backup.
@@ -237,6 +238,8 @@ fn info(args: &Args, store: &dyn Store, here: &Here, context: &Context) -> Resul
     let create = renewal::create(&args.service, backup.manifest.as_ref());
     let copies = backups::copies(&args.service, context).unwrap_or_default();
     let keys = Keys::read(&context.environment.data_folder())?;
+    // One that can't be read is as if it were not there.
+    let _ = backup.read_drill(store, &keys);
     let standing = standing(&backup, &keys);
     if args.output.is_json() {
         return ui.json(&Report {
@@ -249,7 +252,7 @@ fn info(args: &Args, store: &dyn Store, here: &Here, context: &Context) -> Resul
             encrypted: backup.key.encrypted(),
             stored: backup.stored,
             storage_class: backup.class.as_deref(),
-            verified: backup.verified.map(|Verified { at, depth, good }| Tried { at, depth, good }),
+            verified: backup.verified.map(|Verified { at, depth, good, proven }| Tried { at, depth, good, proven }),
             create,
             by_hand,
             manifest: backup.manifest.as_ref(),
@@ -377,7 +380,8 @@ fn facts(
                     Depth::Read => "read and checksum compared",
                 };
                 let outcome = if tried.good { "good" } else { "BAD" };
-                format!("{} {outcome} ({how})", human::time(tried.at))
+                let said = if tried.proven { "" } else { ", as nobody whom this host knows says" };
+                format!("{} {outcome} ({how}{said})", human::time(tried.at))
             },
         )),
     );

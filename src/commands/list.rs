@@ -92,6 +92,7 @@ struct VerifiedRow {
     at: Timestamp,
     depth: Depth,
     good: bool,
+    proven: bool,
 }
 
 /// Lists the backups of a service.
@@ -117,7 +118,9 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
     let service = &place.service;
     let mut catalog = place.catalog(context)?;
     let shown = args.limit.map_or(usize::MAX, NonZero::get);
+    let keys = Keys::read(&context.environment.data_folder())?;
     catalog.read_sidecars(store, shown);
+    catalog.read_drills(store, &keys, shown);
     crate::interrupt::check()?;
     if let Some(reason) = &catalog.not_listed {
         if place.elsewhere {
@@ -127,7 +130,6 @@ fn list(args: &Args, store: &dyn Store, context: &Context) -> Result<()> {
         }
         ui.warn(format!("Only what this host remembers is shown: {reason}"));
     }
-    let keys = Keys::read(&context.environment.data_folder())?;
     let holds = if place.elsewhere {
         Holds::default()
     } else {
@@ -199,7 +201,7 @@ fn row<'a>(backup: &'a Backup, holds: &Holds, copies: &'a Copies, keys: &Keys) -
         label: backup.label(),
         stored: backup.stored,
         storage_class: backup.class.as_deref(),
-        verified: backup.verified.map(|Verified { at, depth, good }| VerifiedRow { at, depth, good }),
+        verified: backup.verified.map(|Verified { at, depth, good, proven }| VerifiedRow { at, depth, good, proven }),
         trouble: backup.trouble.as_deref(),
         suspicious: is_suspicious(backup, holds),
         held: holds.holds(&backup.key),

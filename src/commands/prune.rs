@@ -29,6 +29,7 @@ use crate::retention::{self, Candidate, Origin, Rules, Verdict, Worth};
 use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::settings::Settings;
+use crate::signing::Keys;
 use crate::step::step;
 use crate::store::key::BackupKey;
 use crate::store::{Store, StoreError};
@@ -308,6 +309,7 @@ impl<'a> Plan<'a> {
                 .into());
         }
         catalog.read_sidecars(store, usize::MAX);
+        catalog.read_newest_drill(store, &Keys::read(&context.environment.data_folder())?);
         crate::interrupt::check()?;
         let holds = Holds::read(&folder(service, context))?;
         let mut backups = std::mem::take(&mut catalog.backups);
@@ -440,7 +442,7 @@ fn candidate(backup: &Backup, made_here: impl Fn(&Manifest) -> bool, holds: &Hol
         (None, None, Maker::DokkuPostgres) => Origin::DokkuPostgres,
         (None, None, _) => Origin::Unknown,
     };
-    let worth = match backup.verified {
+    let worth = match backup.verified.filter(|verified| verified.proven) {
         Some(tried) if tried.good => Worth::Verified,
         Some(_) => Worth::Bad,
         None if backup.maker() == Maker::Pgbackup => Worth::Good,

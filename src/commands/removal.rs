@@ -1,23 +1,24 @@
 //! Taking a backup out of its store, for `delete` and `prune`.
 //!
 //! The object goes first. Where it won't go (a lock on the bucket, a missing permission), nothing has changed; a run that is killed in
-//! between leaves a sidecar alone, which nobody takes for a backup and the next pruning sweeps away.
+//! between leaves what lies beside it alone, which nobody takes for a backup and the next pruning sweeps away.
 
 use std::io::Read;
 
 use jiff::SignedDuration;
 
-use crate::catalog::{Backup, Catalog};
+use crate::catalog::{Backup, Beside, Catalog};
 use crate::commands::Context;
 use crate::commands::backups::history;
 use crate::dokku::host_id;
+use crate::drill::{self, Drill};
 use crate::history::{Entry, Event};
 use crate::manifest::{LARGEST, Manifest};
 use crate::step::step;
 use crate::store::key::BackupKey;
 use crate::store::{Store, StoreError};
 
-/// A sidecar that was stored so lately may be one whose object the listing doesn't show yet.
+/// What was stored so lately may lie beside an object that the listing doesn't show yet.
 const YOUNG: SignedDuration = SignedDuration::from_hours(1);
 
 /// Takes a backup out and remembers that. What lies beside it and won't go is told.
@@ -38,27 +39,38 @@ pub fn take_out(backup: &Backup, store: &dyn Store, context: &Context) -> Result
     {
         context.ui.warn(format!("{key} is deleted, but its description beside it is not: {error}"));
     }
+    if backup.drill != Some(false)
+        && let Err(error) = store.delete(&key.drill())
+    {
+        context.ui.warn(format!("{key} is deleted, but the result of its drill beside it is not: {error}"));
+    }
     step!("removal.done");
     Ok(())
 }
 
-/// Sweeps away sidecars of this host whose objects are gone. Returns how many.
+/// Sweeps away what this host has put beside objects that are gone. Returns how many.
 ///
 /// # Errors
 /// When the store refuses.
 pub fn sweep(catalog: &Catalog, store: &dyn Store, context: &Context) -> Result<u64, StoreError> {
     let mut swept = 0;
     let here = Here::of(context);
-    for (key, stored) in &catalog.orphans {
-        let old = stored.is_some_and(|stored| context.now().duration_since(stored) > YOUNG);
-        if !old || !is_ours(key, store, &here)? {
+    for orphan in &catalog.orphans {
+        let old = orphan.stored.is_some_and(|stored| context.now().duration_since(stored) > YOUNG);
+        let ours = || match orphan.kind {
+            Beside::Sidecar => is_ours(&orphan.key, store, &here),
+            Beside::Drill => is_our_drill(&orphan.key, store, &here),
+        };
+        if !old || !ours()? {
             continue;
         }
-        match store.head(&key.to_string()) {
-            Err(StoreError::NotFound { .. }) => {
-                store.delete(&key.sidecar())?;
-                swept += 1;
-            }
+        match store.head(&orphan.key.to_string()) {
+            Err(StoreError::NotFound { .. }) => match store.delete(&orphan.name()) {
+                Ok(()) => swept += 1,
+                // It was stored later than its backup, and is kept longer.
+                Err(StoreError::Retained { .. }) => {}
+                Err(error) => return Err(error),
+            },
             Ok(_) => {}
             Err(error) => return Err(error),
         }
@@ -89,6 +101,11 @@ impl Here {
             None => by_name,
         }
     }
+}
+
+fn is_our_drill(key: &BackupKey, store: &dyn Store, here: &Here) -> Result<bool, StoreError> {
+    let Some(text) = drill::bytes(store, key)? else { return Ok(false) };
+    Ok(here.id.is_some() && Drill::parse(&text, key).is_ok_and(|drill| drill.host_id == here.id))
 }
 
 fn is_ours(key: &BackupKey, store: &dyn Store, here: &Here) -> Result<bool, StoreError> {

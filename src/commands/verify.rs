@@ -17,12 +17,16 @@ use crate::commands::telling::{self, Telling};
 use crate::commands::turn::{self, Waiting};
 use crate::database::staging::Purpose;
 use crate::database::throwaway::{self, Throwaway};
+use crate::dokku::host_id;
+use crate::drill::{self, Drill};
 use crate::error::{Failure, Kind};
 use crate::history::{Depth, Entry, Event, History, VerificationRecord};
 use crate::notify::{Notice, Outcome, Work};
 use crate::service::Service;
 use crate::service::name::ServiceName;
+use crate::signing::Keys;
 use crate::step::step;
+use crate::store::StoreError;
 use crate::text::count;
 use crate::ui::comparison::show_verification;
 use crate::ui::human;
@@ -32,8 +36,8 @@ use crate::verification::{Difference, Verification};
 ///
 /// The backup is loaded into a throw-away database of the service and compared with what was saved: the rows of every table
 /// and the sequences and objects of the schema. The database is dropped again and the result recorded. With --isolated that happens
-/// in a container of its own that has no network and the running server is not touched at all. Exit code 3 says that there is
-/// a difference, or that nothing could be compared.
+/// in a container of its own that has no network and the running server is not touched at all. The result is recorded here and beside
+/// the backup. Exit code 3 says that the backup is damaged or differs, or that nothing could be compared.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "<service> <backup>|--before TIME|--file PATH [--from DESTINATION] [--isolated] [--format json]",
@@ -115,6 +119,10 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let own = source.is_own();
     let of_store = matches!(source, source::Source::Stored { .. });
     let described = certificate::describe(&source);
+    let length = match &source {
+        source::Source::Stored { backup, .. } => backup.bytes,
+        _ => None,
+    };
     let telling = Telling::begin(context, Work::Verify, name);
     let result = source.open(context, "verify", &secrets).and_then(|fetched| {
         let isolated = if args.isolated {
@@ -135,15 +143,30 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     });
     let seconds = began.elapsed().as_secs_f64();
     tell(context, &telling, name, &backup, &result);
-    if own {
-        remember(context, name, &backup, seconds, &result);
+    if own && let Some(record) = remember(context, name, &backup, seconds, &result) {
+        let compared = result.as_ref().map_or(0, |verification| verification.compared as u64);
+        let differences =
+            result.as_ref().map_or(record.differences.len(), |verification| verification.differences.len());
+        let drill = Drill {
+            differences: differences as u64,
+            compared,
+            bytes: length.or(described.bytes),
+            sha256_behind_head: described.sha256_behind_head.clone(),
+            ..drill_of(context, record)
+        };
+        leave_beside(context, &service, drill);
     }
-    let verification = result.map_err(|error| match damage(&error).filter(|_| of_store) {
-        Some(_) => {
-            let list = args.chosen.elsewhere.list(name);
-            Failure::from_error(error).hint(format!("Choose another one: {list}")).into()
+    let verification = result.map_err(|error| {
+        let damaged = damage(&error).is_some();
+        let mut failure = Failure::from_error(error);
+        if damaged && failure.kind == Kind::Failed {
+            failure.kind = Kind::Difference;
         }
-        None => error,
+        if damaged && of_store {
+            let list = args.chosen.elsewhere.list(name);
+            failure = failure.hint(format!("Choose another one: {list}"));
+        }
+        failure
     })?;
     step!("verify.remembered");
     certificate::keep(context, &running, Certified::Verify, described, seconds, &verification);
@@ -222,20 +245,62 @@ fn findings(verification: &Verification) -> impl Iterator<Item = String> {
     verification.differences.iter().map(Difference::sentence).chain(verification.gap_sentences())
 }
 
-/// The result goes into the history of the service whose backup it was; an interrupted drill says nothing about the backup.
-fn remember(context: &Context, name: &ServiceName, backup: &str, seconds: f64, result: &Result<Verification>) {
-    let Ok(key) = backup.parse() else { return };
+/// The result goes into the history of the service whose backup it was; an interrupted drill says nothing about the backup, and then there is
+/// no result.
+fn remember(
+    context: &Context,
+    name: &ServiceName,
+    backup: &str,
+    seconds: f64,
+    result: &Result<Verification>,
+) -> Option<VerificationRecord> {
+    let key = backup.parse().ok()?;
     let (good, differences) = match result {
         Ok(verification) => (verification.passed(), findings(verification).take(10).collect()),
+        Err(_) if crate::interrupt::requested() => return None,
         // That it could not be tried (no container, no disk, no connection) says nothing about the backup; that it is damaged does.
-        Err(error) => match damage(error) {
-            Some(damage) => (false, vec![damage]),
-            None => return,
-        },
+        Err(error) => (false, vec![damage(error)?]),
     };
-    let event = Event::Verification(VerificationRecord { key, depth: Depth::Restore, good, differences });
+    let record = VerificationRecord { key, depth: Depth::Restore, good, differences };
     let history = History::of(&context.environment.data_folder().join(name.as_str()));
-    if let Err(error) = history.append(&Entry::now(event, Some(seconds))) {
+    if let Err(error) = history.append(&Entry::now(Event::Verification(record.clone()), Some(seconds))) {
         context.ui.warn(format!("The history can't be written: {error:#}"));
+    }
+    Some(record)
+}
+
+/// The same for others, without what is said of the backup's contents.
+fn drill_of(context: &Context, record: VerificationRecord) -> Drill {
+    let environment = &context.environment;
+    Drill {
+        format: drill::FORMAT,
+        made_by: format!("pgbackup {}", env!("CARGO_PKG_VERSION")),
+        at: context.now(),
+        good: record.good,
+        differences: 0,
+        compared: 0,
+        bytes: None,
+        sha256_behind_head: None,
+        host: (!record.key.encrypted()).then(|| environment.host_name()),
+        host_id: host_id::of_this_host(&environment.data_folder()),
+        signature: None,
+        key: record.key,
+    }
+}
+
+/// The result is put beside the backup, for other hosts and for a new one. The drill has proven what it has proven: that this can't be
+/// written there is told and no failure.
+fn leave_beside(context: &Context, service: &Service, mut drill: Drill) {
+    let stored = (|| {
+        drill.signature = Keys::read(&context.environment.data_folder())?.sign_drill(&drill)?;
+        context.store(service)?.put(&drill.key.drill(), &drill.to_json()?)?;
+        Ok::<_, anyhow::Error>(())
+    })();
+    let Err(error) = stored else { return };
+    let what = "The result is kept on this host alone and not beside the backup";
+    match error.downcast_ref() {
+        // Many roles that may read may not write.
+        Some(StoreError::Denied { .. }) => context.ui.detail(format!("{what}: {error}")),
+        _ => context.ui.warn(format!("{what}: {error:#}")),
     }
 }

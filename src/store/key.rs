@@ -22,6 +22,8 @@ const TIME_FORMAT: &str = "%Y-%m-%d-%H-%M-%S";
 const TIME_LENGTH: usize = 19;
 /// What stands behind a key in the name of its sidecar.
 pub const SIDECAR_SUFFIX: &str = ".manifest.json";
+/// What stands behind a key in the name of the result of its last drill.
+pub const DRILL_SUFFIX: &str = ".verified.json";
 
 /// A backup's key: which service, when its backup started, and whether it is encrypted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -62,6 +64,11 @@ impl BackupKey {
     /// The name of the sidecar beside it.
     pub fn sidecar(&self) -> String {
         format!("{self}{SIDECAR_SUFFIX}")
+    }
+
+    /// The name of the result of its last drill, beside it.
+    pub fn drill(&self) -> String {
+        format!("{self}{DRILL_SUFFIX}")
     }
 
     /// What the names of all keys of a service begin with. Other services' keys may begin with it too
@@ -152,6 +159,7 @@ mod tests {
             "postgres-prod-2023-04-03-11-00-60.tgz",
             "postgres-prod-2023-04-03-11-00-04.tar",
             "postgres-prod-2023-04-03-11-00-04.tgz.manifest.json",
+            "postgres-prod-2023-04-03-11-00-04.tgz.verified.json",
             "postgres-../x-2023-04-03-11-00-04.tgz",
             "x/postgres-prod-2023-04-03-11-00-04.tgz",
             "postgres-é2023-04-03-11-00-04.tgz",

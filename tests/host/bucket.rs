@@ -49,9 +49,9 @@ impl Bucket {
         names
     }
 
-    /// Backups below the prefix (without their sidecars), sorted: oldest first.
+    /// Backups below the prefix (without what lies beside them), sorted: oldest first.
     pub fn backups(&self) -> Vec<String> {
-        self.names().into_iter().filter(|name| !name.contains(".manifest.")).collect()
+        self.names().into_iter().filter(|name| !name.ends_with(".json")).collect()
     }
 
     /// Multipart uploads below the prefix that were begun and neither completed nor aborted.

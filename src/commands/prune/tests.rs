@@ -6,6 +6,8 @@ use std::time::Duration;
 use crate::catalog::tests::{Shelf, made};
 use crate::commands::arguments::Format;
 use crate::commands::list::tests::world;
+use crate::drill::Drill;
+use crate::drill::tests::drill;
 use crate::history::tests::manifest;
 use crate::holds::Hold;
 use crate::manifest::Manifest;
@@ -158,10 +160,35 @@ fn a_sidecar_alone_is_swept_when_it_is_ours_and_old() {
     for orphan in [&ours, &theirs, &namesake] {
         shelf.place(&orphan.key.sidecar(), &orphan.to_json().unwrap());
     }
+    let host_id = Here::of(&context).id;
+    let tried = Drill { host_id, ..drill(&ours.key.to_string(), true) };
+    for orphan in [&tried, &drill(&theirs.key.to_string(), true)] {
+        shelf.place(&orphan.key.drill(), &orphan.to_json().unwrap());
+    }
     run(&shelf, last(9), &context, false, Format::Stdout).unwrap();
-    assert!(!shelf.names().contains(&ours.key.sidecar()));
-    assert!(shelf.names().contains(&theirs.key.sidecar()));
+    assert!(!shelf.names().contains(&ours.key.sidecar()) && !shelf.names().contains(&ours.key.drill()));
+    assert!(shelf.names().contains(&theirs.key.sidecar()) && shelf.names().contains(&theirs.key.drill()));
     assert!(shelf.names().contains(&namesake.key.sidecar()), "another host of this name");
+}
+
+#[test]
+fn a_drill_that_was_signed_elsewhere_keeps_its_backup_and_goes_with_it() {
+    let (_host, context, _) = world();
+    let shelf = shelf(&context);
+    let mut keys = Keys::default();
+    // Younger than the backups: they need not be signed.
+    keys.make(&context.environment.data_folder(), "2023-05-01T00:00:00Z".parse().unwrap()).unwrap();
+    let mut proven = drill(&key(DAYS[1]), true);
+    proven.signature = keys.sign_drill(&proven).unwrap();
+    let forged = Drill { key: key(DAYS[2]).parse().unwrap(), ..proven.clone() };
+    for tried in [&drill(&key(DAYS[0]), true), &proven, &forged] {
+        shelf.place(&tried.key.drill(), &tried.to_json().unwrap());
+    }
+    run(&shelf, last(1), &context, false, Format::Stdout).unwrap();
+    let beside = |key: &str| [format!("{key}.manifest.json"), key.to_owned()];
+    let mut expected: BTreeSet<String> = [key(DAYS[1]), key(DAYS[3])].iter().flat_map(|key| beside(key)).collect();
+    expected.insert(proven.key.drill());
+    assert_eq!(of_days(&shelf), expected);
 }
 
 #[test]
