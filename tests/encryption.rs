@@ -228,10 +228,10 @@ fn a_passphrase_of_dokku_postgres_is_used_by_itself() {
 
     // A wrong passphrase is found before anything is saved or loaded.
     let wrong = secret_file(folder.path(), "wrong", PASSPHRASE.trim().as_bytes());
-    let names = service.bucket().names();
+    let backups = service.bucket().backups();
     let untouched = |run: Run, why: &str| {
         run.exits(1).says(why).says("The live database was not touched");
-        assert_eq!(service.bucket().names(), names, "a backup was made for a restore that can't be");
+        assert_eq!(service.bucket().backups(), backups, "a backup was made for a restore that can't be");
         assert_eq!(service.databases(), [service.database.as_str()]);
         assert_eq!(service.rows("secret_users"), 562);
     };

@@ -220,7 +220,7 @@ fn a_drill_passes_and_finds_each_thing_that_is_missing() {
     drop(client);
     drop(staged);
     assert_eq!(service.databases(), [service.database.as_str()]);
-    service.pgbackup("delete", &[&key.to_string(), "--force"]).succeeds();
+    service.pgbackup("delete", &[&key.to_string(), "--force", "--last-good"]).succeeds();
     assert!(service.bucket().names().is_empty(), "with all that lies beside it");
 }
 
