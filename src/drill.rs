@@ -4,15 +4,13 @@
 //! is gone. It names no table and says nothing of what is in the backup, so that it may lie beside an encrypted one. It is signed like the
 //! manifest and says which object was tried: what took that object's place later was not.
 
-use std::io::Read;
-
 use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Manifest, Signature};
 use crate::store::key::BackupKey;
-use crate::store::{Store, StoreError};
+use crate::store::{self, Store, StoreError};
 
 /// The format this code writes.
 pub const FORMAT: u32 = 1;
@@ -101,16 +99,7 @@ impl Drill {
 /// # Errors
 /// See [`StoreError`].
 pub fn bytes(store: &dyn Store, key: &BackupKey) -> Result<Option<Vec<u8>>, StoreError> {
-    let name = key.drill();
-    let reader = match store.open(&name) {
-        Ok(reader) => reader,
-        Err(StoreError::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut text = Vec::new();
-    let action = format!("reading {}/{name}", store.describe());
-    reader.take(LARGEST).read_to_end(&mut text).map_err(|error| StoreError::Failed { action, source: error.into() })?;
-    Ok(Some(text))
+    store::read_small(store, &key.drill(), LARGEST)
 }
 
 /// Reads what lies beside a backup; `None` when nothing does.

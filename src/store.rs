@@ -255,6 +255,22 @@ impl fmt::Display for VersionId {
     }
 }
 
+/// The bytes of a small object, at most `most` of them; `None` when it isn't there.
+///
+/// # Errors
+/// When the store fails.
+pub fn read_small(store: &dyn Store, name: &str, most: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    let reader = match store.open(name) {
+        Ok(reader) => reader,
+        Err(StoreError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut text = Vec::new();
+    let action = format!("reading {}/{name}", store.describe());
+    reader.take(most).read_to_end(&mut text).map_err(|error| StoreError::Failed { action, source: error.into() })?;
+    Ok(Some(text))
+}
+
 /// Why a store refused, sorted by what a caller or a user does next.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::host::redaction::redact;
 use crate::host::{Host, Postgres};
+use crate::layers::sources;
 
 #[test]
 fn every_test_file_is_registered() {
@@ -23,18 +24,10 @@ fn every_test_file_is_registered() {
 #[test]
 fn every_test_that_the_docs_name_is_there() {
     let house = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let mut code = String::new();
-    let mut folders = vec![house.join("src"), house.join("tests")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                code.push_str(&fs::read_to_string(path).unwrap());
-            }
-        }
-    }
+    let mut files = Vec::new();
+    sources(&house.join("src"), &mut files);
+    sources(&house.join("tests"), &mut files);
+    let code: String = files.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
     for page in ["restore-safety.md", "reliability.md"] {
         let text = fs::read_to_string(house.join("docs").join(page)).unwrap();
         // A test's name has several words.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 
 use crate::host::{App, Host, Postgres, Process, Service};
+use crate::layers::sources;
 
 /// Areas by the test that kills there.
 const OF_BACKUP: [&str; 10] =
@@ -31,20 +32,12 @@ fn area(name: &str) -> &str {
 }
 
 fn all_steps() -> Vec<String> {
-    let mut names = Vec::new();
-    let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path).unwrap();
-                let code =
-                    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
-                names.extend(code.split("step!(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()));
-            }
-        }
+    let (mut names, mut files) = (Vec::new(), Vec::new());
+    sources(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        names.extend(code.split("step!(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()));
     }
     names
 }

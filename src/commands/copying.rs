@@ -27,7 +27,7 @@ use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::step::step;
 use crate::store::key::BackupKey;
-use crate::store::{Store, StoreError, UploadPlan};
+use crate::store::{self, Store, StoreError, UploadPlan};
 use crate::text::count;
 use crate::ui::human;
 
@@ -283,7 +283,8 @@ fn one(
     entries: &[Entry],
 ) -> Result<CopyRecord, Trouble> {
     let name = key.to_string();
-    let sidecar = read_sidecar(first, key).map_err(|error| Trouble::reading(key, first, error))?;
+    let sidecar =
+        store::read_small(first, &key.sidecar(), LARGEST).map_err(|error| Trouble::reading(key, first, error))?;
     let remembered = entries.iter().rev().find_map(|entry| match &entry.event {
         Event::Backup(record) if record.key == *key => record.manifest.clone(),
         _ => None,
@@ -330,20 +331,6 @@ fn one(
     let (size, took) = (human::size(bytes), human::duration(began.elapsed()));
     context.ui.detail(format!("{key}: {size} in {took}, {how}, confirmed by the store ({confirmed_by})"));
     Ok(CopyRecord { key: key.clone(), destination: second.describe(), bytes, confirmed_by })
-}
-
-/// The bytes beside a backup; `None` when there are none.
-fn read_sidecar(store: &dyn Store, key: &BackupKey) -> Result<Option<Vec<u8>>, StoreError> {
-    let name = key.sidecar();
-    let reader = match store.open(&name) {
-        Ok(reader) => reader,
-        Err(StoreError::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut text = Vec::new();
-    let action = format!("reading {}/{name}", store.describe());
-    reader.take(LARGEST).read_to_end(&mut text).map_err(|error| StoreError::Failed { action, source: error.into() })?;
-    Ok(Some(text))
 }
 
 /// Reads and sends. Nothing is visible in the second place before all of it is known to be what was saved.

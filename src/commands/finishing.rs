@@ -4,10 +4,9 @@
 //! Who is killed in between leaves an object that is whole and says so to nobody: no description lies beside it, so it is not signed,
 //! and a restore of what is newest would be refused. What would have been said stands in the note; the next run says it.
 
-use std::io::Read;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::backups;
@@ -18,7 +17,7 @@ use crate::manifest::{LARGEST, Manifest};
 use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::signing::Keys;
-use crate::store::{Store, StoreError};
+use crate::store::{self, Store, StoreError};
 
 /// What is noted.
 #[derive(Debug, Serialize, Deserialize)]
@@ -91,6 +90,7 @@ pub fn finish(context: &Context, service: &Service) {
             context
                 .ui
                 .warn(format!("An interrupted backup may have sent {key} in full, which can't be told: {error:#}"));
+            context.ui.warn(format!("Look whether it is there and whole: dokku pgbackup:check {} {key}", service.name));
             // A permission that is missing today is missing tomorrow: said once. Anything else is tried again.
             if !matches!(error.downcast_ref(), Some(StoreError::Denied { .. })) {
                 return;
@@ -108,7 +108,7 @@ fn describe(context: &Context, service: &Service, note: &Note) -> Result<bool> {
     if !is_whole(store.as_ref(), manifest)? {
         return Ok(false);
     }
-    let beside = beside(store.as_ref(), &key.sidecar())?;
+    let beside = store::read_small(store.as_ref(), &key.sidecar(), LARGEST)?;
     match &beside {
         None => {
             store.put(&key.sidecar(), sidecar.as_bytes())?;
@@ -126,16 +126,4 @@ fn describe(context: &Context, service: &Service, note: &Note) -> Result<bool> {
         history.append(&entry(note))?;
     }
     Ok(beside.is_none() || !remembered)
-}
-
-/// The bytes of a description, where there is one.
-fn beside(store: &dyn Store, name: &str) -> Result<Option<Vec<u8>>> {
-    let reader = match store.open(name) {
-        Ok(reader) => reader,
-        Err(StoreError::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let mut text = Vec::new();
-    reader.take(LARGEST).read_to_end(&mut text).with_context(|| format!("{name} can't be read"))?;
-    Ok(Some(text))
 }

@@ -127,7 +127,7 @@ fn once(
     fill(context, service, store, (key, started, size), occasion, (&upload, sink, recipient.as_ref()), past)
         .inspect_err(|error| {
             // Another one's object; else the next run looks whether it is there after all.
-            if matches!(error.downcast_ref(), Some(StoreError::Taken { .. })) {
+            if is_taken(error) {
                 finishing::forget(context, name);
             }
             if let Err(left) = upload.give_up() {
