@@ -2,7 +2,7 @@
 //!
 //! Only debug builds know them, and tests run those; nothing of it is in a release. The variable `PGBACKUP_STEP` says what is done there:
 //! `note FILE` writes the name of each point that is passed into a file; `kill NAME`, `term NAME`, `stop NAME` and `panic NAME` strike when
-//! that one is passed for the first time. The names are read out of the sources by tests/steps.rs, which fails when a point is passed by
+//! that one is passed for the first time. The names are read out of the sources by tests/at_every_step.rs, which fails when a point is passed by
 //! none of its runs.
 
 macro_rules! step {

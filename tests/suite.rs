@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a test fails by panicking
 
 mod adoption;
+mod at_every_step;
 mod backup;
 mod check;
 mod checks;
@@ -30,7 +31,6 @@ mod schedule;
 mod secrets;
 mod signing;
 mod soak;
-mod steps;
 mod store;
 mod told;
 mod traffic;

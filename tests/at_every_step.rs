@@ -2,7 +2,7 @@
 //!
 //! The names are read out of the sources, so that none can be forgotten: each belongs to an area (what stands before its dot), each area to a
 //! test, and that test fails when none of its commands passes the point. A command is killed at one point after the other: the next run has
-//! to put right what the last one has left before it is killed itself, and the last one goes through. `KILL=all make test T=steps` takes each
+//! to put right what the last one has left before it is killed itself, and the last one goes through. `KILL=all make test T=every_step` takes each
 //! command to each of its points by SIGKILL, SIGTERM and a panic, and lets a whole run follow each time.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +18,8 @@ use crate::layers::sources;
 /// Areas by the test that kills there.
 const OF_BACKUP: [&str; 10] =
     ["backup", "dump", "upload", "s3", "folder", "copy", "prune", "removal", "delete", "turn"];
-const OF_RESTORE: [&str; 9] =
-    ["restore", "staging", "load", "swap", "maintenance", "exchange", "rollback", "commit", "abort"];
+const OF_RESTORE: [&str; 6] = ["restore", "staging", "load", "swap", "maintenance", "exchange"];
+const OF_DECISION: [&str; 3] = ["rollback", "commit", "abort"];
 const OF_DRILL: [&str; 4] = ["verify", "throwaway", "discard", "recovery"];
 
 /// All names in the sources that are in these areas.
@@ -49,8 +49,8 @@ fn every_step_has_a_name_of_its_own_and_a_test() {
     let mut count: BTreeMap<&str, u32> = BTreeMap::new();
     for name in &names {
         *count.entry(name).or_default() += 1;
-        let known = [&OF_BACKUP[..], &OF_RESTORE, &OF_DRILL].concat().contains(&area(name));
-        assert!(known, "no test of tests/steps.rs kills in the area of {name}");
+        let known = [&OF_BACKUP[..], &OF_RESTORE, &OF_DECISION, &OF_DRILL].concat().contains(&area(name));
+        assert!(known, "no test of tests/at_every_step.rs kills in the area of {name}");
     }
     count.retain(|_, count| *count > 1);
     assert!(count.is_empty(), "more than one step is called {count:?}");
@@ -283,13 +283,15 @@ fn a1_a_backup_that_is_killed_at_any_step_leaves_nothing_bad() {
             world.service.backup();
         }
     };
+    // Each backup replaces the last but one.
+    let nothing = |_: &World| {};
     let encrypted = |world: &World| {
         world.service.call("encryption", &["--passphrase"]).input("correct horse\n").run().succeeds();
     };
     world.killed_everywhere(
         &OF_BACKUP,
         &[
-            Act { command: "backup", words: &[], prepare: &two },
+            Act { command: "backup", words: &[], prepare: &nothing },
             Act { command: "delete", words: &["latest", "--force"], prepare: &two },
             Act { command: "backup", words: &[], prepare: &encrypted },
         ],
@@ -324,24 +326,35 @@ fn replaced(world: &World) {
     }
 }
 
+fn free(world: &World) {
+    if world.waits() {
+        world.service.pgbackup("restore:abort", &[]).succeeds();
+    }
+}
+
+fn waiting(world: &World) {
+    if !world.waits() {
+        world.service.pgbackup("restore", &["latest", "--stage-only"]).succeeds();
+    }
+}
+
 #[test]
 fn a2_a_restore_that_is_killed_at_any_step_leaves_one_whole_database() {
-    let free = |world: &World| {
-        if world.waits() {
-            world.service.pgbackup("restore:abort", &[]).succeeds();
-        }
-    };
-    let waiting = |world: &World| {
-        if !world.waits() {
-            world.service.pgbackup("restore", &["latest", "--stage-only"]).succeeds();
-        }
-    };
     restorable().killed_everywhere(
         &OF_RESTORE,
         &[
             Act { command: "restore", words: &RESTORE, prepare: &emptied },
-            Act { command: "rollback", words: &["--force"], prepare: &replaced },
             Act { command: "restore", words: &["latest", "--stage-only"], prepare: &free },
+        ],
+    );
+}
+
+#[test]
+fn a2_a_decision_that_is_killed_at_any_step_leaves_one_whole_database() {
+    restorable().killed_everywhere(
+        &OF_DECISION,
+        &[
+            Act { command: "rollback", words: &["--force"], prepare: &replaced },
             Act { command: "restore:commit", words: &["--force"], prepare: &waiting },
             Act { command: "restore:abort", words: &[], prepare: &waiting },
         ],
@@ -363,6 +376,7 @@ fn a2_a_drill_or_a_clean_up_that_is_killed_at_any_step_leaves_nothing() {
         &OF_DRILL,
         &[
             Act { command: "rollback", words: &["--discard", "--force"], prepare: &replaced },
+            Act { command: "verify", words: &["latest"], prepare: &nothing },
             Act { command: "verify", words: &["latest"], prepare: &interrupted },
             Act { command: "verify", words: &["latest", "--isolated"], prepare: &nothing },
         ],
