@@ -5,6 +5,7 @@
 
 pub mod adopt;
 pub mod arguments;
+pub mod asked;
 pub mod auth;
 pub mod backup;
 pub mod backups;
@@ -63,6 +64,7 @@ pub mod upload;
 pub mod url;
 pub mod verify;
 pub mod version;
+pub mod wanted;
 
 use anyhow::Result;
 

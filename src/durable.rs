@@ -118,6 +118,23 @@ pub fn lock(path: &Path, wait: Duration) -> Result<Locked> {
     }
 }
 
+/// Whether somebody has locked a file: looked at without being in anybody's way.
+///
+/// # Errors
+/// When the file is there and can't be opened or looked at.
+pub fn is_locked(path: &Path) -> Result<bool> {
+    let failed = || format!("{} can't be looked at", path.display());
+    match File::open(path) {
+        Ok(file) => match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(fs::TryLockError::WouldBlock) => Ok(true),
+            Err(fs::TryLockError::Error(error)) => Err(error).with_context(failed),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(failed),
+    }
+}
+
 fn beside(path: &Path) -> Result<(PathBuf, PathBuf)> {
     let folder = path.parent().ok_or_else(|| anyhow!("{} is no file", path.display()))?;
     let name = path.file_name().ok_or_else(|| anyhow!("{} is no file", path.display()))?;

@@ -2,11 +2,13 @@
 //!
 //! What stands in the file is only for the message of the one who is refused. It names the process by id, boot and
 //! start time, so that a text left behind by `kill -9` or a reboot is never taken for a run that still goes on.
+//!
+//! What brings a database back doesn't queue behind what cron has begun: a second file says that it waits, and others let it go first.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -17,6 +19,11 @@ use serde::{Deserialize, Serialize};
 use crate::durable::{self, Locked};
 use crate::error::{Failure, Kind};
 use crate::service::name::ServiceName;
+
+/// Commands that go first where several wait.
+const FIRST: [&str; 3] = ["restore", "restore:commit", "rollback"];
+/// How often one that waits looks whether it may begin.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A service that is ours until this is dropped, or until we die.
 #[derive(Debug)]
@@ -49,7 +56,7 @@ impl Lock {
         let path = path(data, service);
         let locked = (|| {
             durable::make_folder(path.parent().unwrap_or(data), 0o700)?;
-            durable::lock(&path, wait)
+            if FIRST.contains(&doing) { take_first(&path, wait) } else { take_behind(&path, wait) }
         })();
         match locked {
             Ok(Locked::Ours(file)) => {
@@ -79,6 +86,39 @@ impl Lock {
         self.file.write_all(&serde_json::to_vec(owner)?)?;
         Ok(())
     }
+}
+
+/// Waits in front of all others.
+fn take_first(path: &Path, wait: Duration) -> Result<Locked> {
+    if wait.is_zero() {
+        return durable::lock(path, wait);
+    }
+    let until = Instant::now() + wait;
+    let Locked::Ours(_place) = durable::lock(&first(path), wait)? else { return Ok(Locked::Theirs) };
+    durable::lock(path, until.saturating_duration_since(Instant::now()))
+}
+
+/// Waits until nobody goes first.
+fn take_behind(path: &Path, wait: Duration) -> Result<Locked> {
+    let until = Instant::now() + wait;
+    loop {
+        if !durable::is_locked(&first(path))?
+            && let ours @ Locked::Ours(_) = durable::lock(path, Duration::ZERO)?
+        {
+            return Ok(ours);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(Locked::Theirs);
+        }
+        crate::interrupt::check()?;
+        std::thread::sleep(LOOK.min(left));
+    }
+}
+
+/// The file that is held by the one who goes first.
+fn first(path: &Path) -> PathBuf {
+    path.with_extension("first")
 }
 
 impl Drop for Lock {
@@ -232,6 +272,33 @@ mod tests {
         });
         Lock::take(data.path(), &prod(), "restore", Duration::from_secs(10)).unwrap();
         release.join().unwrap();
+    }
+
+    #[test]
+    fn a_restore_goes_before_those_who_waited_longer() {
+        let data = tempfile::tempdir().unwrap();
+        let held = Lock::take(data.path(), &prod(), "verify", Duration::ZERO).unwrap();
+        let (sender, order) = std::sync::mpsc::channel();
+        let wait = |doing: &'static str| {
+            let (data, sender) = (data.path().to_owned(), sender.clone());
+            std::thread::spawn(move || {
+                let lock = Lock::take(&data, &prod(), doing, Duration::from_secs(10)).unwrap();
+                sender.send(doing).unwrap();
+                drop(lock);
+            })
+        };
+        let waiting = [wait("backup"), wait("prune"), wait("rollback")];
+        let first = first(&path(data.path(), &prod()));
+        while !durable::is_locked(&first).unwrap() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // Not even in the moment in between.
+        drop(held);
+        for thread in waiting {
+            thread.join().unwrap();
+        }
+        assert_eq!(order.recv().unwrap(), "rollback");
+        assert!(!durable::is_locked(&first).unwrap());
     }
 
     #[test]

@@ -63,6 +63,50 @@ fn a_second_run_waits_and_a_running_one_is_ended() {
         "{log}"
     );
     service.pgbackup("history", &["nosuch"]).exits(4).says("has no run nosuch");
+
+    // Who is asked whether holds nobody back, and the backup that the question names is not pruned away meanwhile.
+    service.set("copy-to", "off");
+    service.set("keep-last", "1");
+    let wanted = service.bucket().backups()[0].clone();
+    let answer = host.root.join(format!("{}-answer", service.name));
+    let mut asked = service.at_terminal("restore", &[&wanted, "--no-safety-backup"], &service.name, &answer);
+    asked.says("To proceed, type");
+    let pruned = service.pgbackup("backup", &[]).succeeds();
+    pruned.says(&format!("{wanted} stays for now: a restore wants it since"));
+    assert_eq!(service.bucket().backups().len(), 2);
+    service.pgbackup("delete", &[&wanted, "--force"]).exits(5).says(&format!("A restore wants {wanted}"));
+    // What runs when the answer comes is waited for.
+    let mut held = client.transaction().unwrap();
+    held.batch_execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE").unwrap();
+    let mut running = service.start("backup", &[], &[]);
+    running.says("Backing up");
+    fs::write(&answer, "").unwrap();
+    asked.says("Waiting: Backup of");
+    asked.says(&format!("To end it: dokku pgbackup:cancel {}", service.name));
+    held.rollback().unwrap();
+    drop(client);
+    running.end().exits(0, "saved as");
+    asked.end().exits(0, &format!("is restored from {wanted}"));
+    service.pgbackup("prune", &[]).succeeds().says("1 backup deleted");
+
+    // What was shown and is so no longer is not done.
+    service.pgbackup("restore", &["latest", "--stage-only"]).succeeds();
+    for (command, meanwhile, words, why) in [
+        ("restore:commit", "restore:abort", &[][..], "what was staged was dropped"),
+        ("rollback", "rollback", &["--force"], "its database was replaced"),
+        ("rollback", "rollback", &["--discard", "--force"], "what its last restore has replaced was dropped"),
+    ] {
+        fs::remove_file(&answer).unwrap();
+        let mut asked = service.at_terminal(command, &[], &service.name, &answer);
+        asked.says("To proceed, type");
+        service.pgbackup(meanwhile, words).succeeds();
+        fs::write(&answer, "").unwrap();
+        asked.end().exits(1, &format!("While you were asked about {} {why}: nothing was done", service.name));
+    }
+    fs::remove_file(&answer).unwrap();
+    for service in [&service, &other] {
+        service.pgbackup("unschedule", &["--every"]).succeeds();
+    }
 }
 
 #[test]

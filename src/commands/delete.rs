@@ -10,7 +10,8 @@ use crate::commands::backups::{copies, find};
 use crate::commands::copying::of_the_copy;
 use crate::commands::removal;
 use crate::commands::turn::{self, Waiting};
-use crate::error::Failure;
+use crate::commands::wanted;
+use crate::error::{Failure, Kind};
 use crate::holds::Holds;
 use crate::service::Service;
 use crate::service::name::ServiceName;
@@ -119,6 +120,12 @@ fn guard(args: &Args, catalog: &Catalog, backup: &Backup, context: &Context) -> 
             .into());
         }
         context.ui.warn(format!("{key} is the LAST GOOD BACKUP of {service} in {place}"));
+    }
+    if let Some(owner) = wanted::by(context, key) {
+        let since = human::time(owner.since);
+        return Err(Failure::new(Kind::Busy, format!("A restore wants {key} since {since} (pid {})", owner.pid))
+            .hint("Nothing was deleted; try again when it has ended")
+            .into());
     }
     let holds = Holds::read(&context.environment.data_folder().join(service.as_str()))?;
     if let Some(hold) = holds.service.as_ref().or_else(|| holds.backups.get(&key.to_string())) {

@@ -18,7 +18,7 @@ use crate::commands::hold::refuse_while_held;
 use crate::commands::removal::Here;
 use crate::commands::telling::Telling;
 use crate::commands::turn::{self, Waiting};
-use crate::commands::{removal, upload};
+use crate::commands::{removal, upload, wanted};
 use crate::error::Failure;
 use crate::history::{Entry, Event, History};
 use crate::holds::Holds;
@@ -382,6 +382,13 @@ impl<'a> Plan<'a> {
                 crate::interrupt::check()?;
                 // The switch of an incident stops a pruning that is under way.
                 refuse_while_held(&Holds::read(&folder(self.service, context))?, self.service)?;
+                if let Some(owner) = wanted::by(context, &one.0.key) {
+                    let (key, since) = (&one.0.key, human::time(owner.since));
+                    context
+                        .ui
+                        .detail(format!("{key} stays for now: a restore wants it since {since} (pid {})", owner.pid));
+                    continue;
+                }
                 match removal::take_out(&one.0, store, context) {
                     Ok(()) => deleted.push(one),
                     // The store has said so only now.

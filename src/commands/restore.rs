@@ -17,6 +17,7 @@ use anyhow::Result;
 use crate::archive::encryption::Secrets;
 use crate::certificate::Work as Certified;
 use crate::commands::arguments::{Chosen, Confirmation};
+use crate::commands::asked;
 use crate::commands::backup;
 use crate::commands::certificate;
 use crate::commands::context::Context;
@@ -25,6 +26,7 @@ use crate::commands::recovery;
 use crate::commands::renewal;
 use crate::commands::telling::Telling;
 use crate::commands::turn::{self, Waiting};
+use crate::commands::wanted::Wanted;
 use crate::database::session;
 use crate::database::staging::Purpose;
 use crate::error::{Failure, Kind};
@@ -131,22 +133,27 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         let list = args.chosen.elsewhere.list(&args.service);
         Failure::from_error(error.into()).hint(format!("Choose another one: {list}")).hint(UNTOUCHED)
     })?;
+    // Rules and deletions let it alone from here on, whatever has to be waited for.
+    let _wanted = source.key().map(|key| Wanted::note(context, key));
     let opener = if args.chosen.elsewhere.from.is_some() { target } else { &args.service };
     let secrets = args.unlock.secrets(context, opener, source.is_stdin())?;
     let service = Service::find(&context.environment.lib_root, target)
         .map_err(|failure| hint_for_new_host(failure, &source, target))?;
-    let lock = turn::take(context, target, "restore", args.waiting.patience())?;
-    let running = service.running(&context.docker)?;
+    let mut lock = turn::take(context, target, "restore", args.waiting.patience())?;
+    let mut running = service.running(&context.docker)?;
     recovery::settle(context, &running, &lock)?;
     step!("restore.settled");
     swap_in::refuse_second_staging(&running)?;
 
-    let settings = context.settings(target)?;
     plan::show(context, &source, &running)?;
     if !args.stage_only {
         let warning = format!("This replaces the database of {target} with {}", source.describe());
-        context.confirm(&warning, target).map_err(|error| hint_for_stdin(error, &source))?;
+        (running, lock) = asked::confirm(context, (running, lock), "restore", &warning)
+            .map_err(|error| hint_for_stdin(error, &source))?;
+        swap_in::refuse_second_staging(&running)?;
+        plan::refuse_if_too_large(&source, &running)?;
     }
+    let settings = context.settings(target)?;
     let began = Instant::now();
     let name = source.describe();
     let telling = Telling::begin(context, Work::Restore, target);
@@ -295,7 +302,11 @@ fn hint_for_new_host(failure: Failure, source: &source::Source, target: &Service
 
 fn hint_for_stdin(error: anyhow::Error, source: &source::Source) -> anyhow::Error {
     if source.is_stdin() {
-        return Failure::from_error(error).hint("A backup on standard input leaves nobody to ask: add --force").into();
+        let mut failure = Failure::from_error(error);
+        if failure.kind == Kind::Failed {
+            failure.hints = vec!["A backup on standard input leaves nobody to ask: add --force".to_owned()];
+        }
+        return failure.into();
     }
     error
 }

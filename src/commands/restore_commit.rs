@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use crate::certificate::Work as Certified;
 use crate::commands::arguments::Confirmation;
+use crate::commands::asked;
 use crate::commands::certificate;
 use crate::commands::context::Context;
 use crate::commands::recovery;
@@ -67,8 +68,12 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     recovery::settle(context, &running, &lock)?;
     step!("commit.settled");
     let Some(staged) = swap_in::waiting(&running)? else { return Err(nothing_staged(name).into()) };
+    let warning = format!("This replaces the database of {name} with the staged restore of {}", staged.marker.key);
+    let (running, lock) = asked::confirm(context, (running, lock), "restore:commit", &warning)?;
+    let Some(staged) = swap_in::waiting(&running)?.filter(|now| now.name == staged.name) else {
+        return Err(asked::otherwise(&running, "what was staged was dropped"));
+    };
     let key = staged.marker.key;
-    context.confirm(&format!("This replaces the database of {name} with the staged restore of {key}"), name)?;
     let began = Instant::now();
     let telling = Telling::begin(context, Work::Restore, name);
     let result = (|| {

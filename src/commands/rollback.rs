@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::commands::arguments::Confirmation;
+use crate::commands::asked;
 use crate::commands::backups;
 use crate::commands::context::Context;
 use crate::commands::recovery;
@@ -12,6 +13,7 @@ use crate::database::session;
 use crate::database::staging::{self, Beside, Purpose};
 use crate::error::Failure;
 use crate::history::{Entry, Event, History};
+use crate::lock::Lock;
 use crate::service::name::ServiceName;
 use crate::service::{RunningService, Service};
 use crate::step::step;
@@ -70,13 +72,15 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     };
     if args.discard {
         previous.push(newest);
-        return discard(context, &running, &previous);
+        return discard(context, (running, lock), previous);
     }
     let since = human::time(newest.marker.since);
-    context.confirm(
-        &format!("This puts back the database of {name} that was replaced at {since} by {}", newest.marker.key),
-        name,
-    )?;
+    let warning =
+        format!("This puts back the database of {name} that was replaced at {since} by {}", newest.marker.key);
+    let (running, lock) = asked::confirm(context, (running, lock), "rollback", &warning)?;
+    if replaced(&running)?.last().is_none_or(|now| now.name != newest.name) {
+        return Err(asked::otherwise(&running, "what its last restore has replaced was dropped"));
+    }
     let incoming = Incoming {
         database: newest.name,
         comment: newest.marker.comment,
@@ -99,18 +103,21 @@ fn replaced(service: &RunningService) -> Result<Vec<Beside>> {
     Ok(databases)
 }
 
-fn discard(context: &Context, service: &RunningService, databases: &[Beside]) -> Result<()> {
-    let name = &service.service.name;
+fn discard(context: &Context, (service, lock): (RunningService, Lock), mut databases: Vec<Beside>) -> Result<()> {
     let bytes: u64 = databases.iter().map(|database| database.bytes).sum();
-    context.confirm(
-        &format!(
-            "This drops what the last restores of {name} replaced ({}): they can't be undone then",
-            human::size(bytes)
-        ),
-        name,
-    )?;
-    let mut client = session::connect_beside(service)?;
-    for database in databases {
+    let warning = format!(
+        "This drops what the last restores of {} replaced ({}): they can't be undone then",
+        service.service.name,
+        human::size(bytes)
+    );
+    let (service, _lock) = asked::confirm(context, (service, lock), "rollback", &warning)?;
+    let name = &service.service.name;
+    // The time of one may have been over meanwhile.
+    let there = replaced(&service)?;
+    databases.retain(|database| there.iter().any(|other| other.name == database.name));
+    let bytes: u64 = databases.iter().map(|database| database.bytes).sum();
+    let mut client = session::connect_beside(&service)?;
+    for database in &databases {
         staging::drop_database(&mut client, &database.name)?;
         step!("discard.dropped");
         context.ui.detail(format!("Dropped {}", database.name));

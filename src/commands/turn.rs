@@ -39,22 +39,44 @@ impl Waiting {
 /// # Errors
 /// [`Kind::Busy`] when another run has it all that time.
 pub fn take(context: &Context, service: &ServiceName, doing: &str, patience: Duration) -> Result<Lock, Failure> {
-    let data = context.environment.data_folder();
-    let lock = match Lock::take(&data, service, doing, Duration::ZERO) {
-        Err(busy) if busy.kind == Kind::Busy && !patience.is_zero() => {
-            // What is waited for may be a restore: backups, drills and whatever is scheduled are held back until it has ended.
-            context.ui.step(format!("Waiting: {}", busy.message));
-            Lock::take(&data, service, doing, patience)?
-        }
-        taken => taken?,
-    };
+    let lock = wait(context, service, doing, patience, None)?;
     step!("turn.taken");
     // Until the next run begins or the process ends: why it failed is said after the lock is gone.
-    let record = Logs::of(&data.join(service.as_str())).begin(doing, context.now());
+    let record = Logs::of(&context.environment.data_folder().join(service.as_str())).begin(doing, context.now());
     match record {
         Ok(record) => context.ui.record(Some(Box::new(record))),
         Err(error) => context.ui.warn(format!("The log of this run can't be kept: {error:#}")),
     }
     step!("turn.logged");
     Ok(lock)
+}
+
+/// Takes the service once more that was let go of while somebody was asked: who has said yes waits for what has begun meanwhile.
+///
+/// # Errors
+/// When it can't be had.
+pub fn again(context: &Context, service: &ServiceName, doing: &str) -> Result<Lock, Failure> {
+    let way_out = format!("To end it: dokku pgbackup:cancel {service}");
+    wait(context, service, doing, AS_LONG_AS_IT_TAKES, Some(&way_out))
+}
+
+fn wait(
+    context: &Context,
+    service: &ServiceName,
+    doing: &str,
+    patience: Duration,
+    way_out: Option<&str>,
+) -> Result<Lock, Failure> {
+    let data = context.environment.data_folder();
+    match Lock::take(&data, service, doing, Duration::ZERO) {
+        Err(busy) if busy.kind == Kind::Busy && !patience.is_zero() => {
+            // What is waited for may be a restore: backups, drills and whatever is scheduled are held back until it has ended.
+            context.ui.step(format!("Waiting: {}", busy.message));
+            if let Some(way_out) = way_out {
+                context.ui.detail(way_out);
+            }
+            Lock::take(&data, service, doing, patience)
+        }
+        taken => taken,
+    }
 }

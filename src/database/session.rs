@@ -104,6 +104,21 @@ pub fn database_exists(service: &RunningService) -> Result<bool> {
         .map_err(|error| anyhow!("{}", words(&error)))
 }
 
+/// Which database has the service's name: another one after each exchange. `None` when none has.
+///
+/// # Errors
+/// When the server can't be asked.
+pub fn identity(service: &RunningService) -> Result<Option<String>> {
+    connect_beside(service)?
+        .query_opt(
+            "SELECT (SELECT system_identifier FROM pg_catalog.pg_control_system()) || '/' || oid \
+             FROM pg_catalog.pg_database WHERE datname = $1",
+            &[&service.service.database],
+        )
+        .and_then(|row| row.map(|row| row.try_get(0)).transpose())
+        .map_err(|error| anyhow!("{}", words(&error)))
+}
+
 fn open(service: &RunningService, database: &str) -> Result<Client> {
     let mut client = Config::new()
         .host(&service.address.to_string())

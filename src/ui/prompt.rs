@@ -38,6 +38,8 @@ impl Ui {
         let mut error_output = io::stderr();
         let _ = write!(error_output, "> ");
         let _ = error_output.flush();
+        // In the log of the run, too: what comes behind it is no part of the question.
+        self.shared.write_down("> ", "");
         if first_line().context("Reading the confirmation")? == word {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! A command of the plugin that is watched while it runs, to be hit at a chosen moment.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -41,7 +42,25 @@ impl Service {
         let mut process = Command::new("setpriv");
         process.args(["--reuid", "dokku", "--regid", "dokku", "--init-groups", "--", &plugin, &command, &self.name]);
         process.args(words).envs(environment.iter().copied()).current_dir(&self.host.root);
-        let mut child = process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Process::watch(&mut process)
+    }
+
+    /// `dokku pgbackup:COMMAND NAME WORDS…` at a terminal, where somebody types this as soon as the file is there.
+    pub fn at_terminal(&self, command: &str, words: &[&str], typed: &str, when: &Path) -> Process {
+        let line = format!("exec dokku pgbackup:{command} {} {}", self.name, words.join(" "));
+        // Not for ever: a test that fails doesn't come to that.
+        let typist = "n=0; until [ -e \"$1\" ] || [ $((n += 1)) -gt 6000 ]; do sleep 0.05; done; echo \"$2\"";
+        let script = format!("{{ {typist}; }} | script --quiet --return --flush --command \"$3\" /dev/null");
+        #[expect(clippy::disallowed_methods, reason = "tests run programs")]
+        let mut process = Command::new("sh");
+        process.args(["-c", &script, "sh"]).arg(when).args([typed, &line]).current_dir(&self.host.root);
+        Process::watch(&mut process)
+    }
+}
+
+impl Process {
+    fn watch(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
         let streams: [Box<dyn Read + Send>; 2] =
             [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
@@ -56,11 +75,9 @@ impl Service {
                 })
             })
             .collect();
-        Process { child, said, listeners }
+        Self { child, said, listeners }
     }
-}
 
-impl Process {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()

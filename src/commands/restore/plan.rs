@@ -144,7 +144,7 @@ fn free_space(target: &RunningService) -> Option<u64> {
     Some(space.f_bavail.saturating_mul(space.f_frsize))
 }
 
-/// Refuses a drill for which the disk is too small.
+/// Refuses what the disk is too small for.
 ///
 /// # Errors
 /// When it is.

@@ -236,6 +236,14 @@ impl Source {
         matches!(self, Self::Stored { elsewhere: false, .. })
     }
 
+    /// The key of a backup that a store keeps.
+    pub fn key(&self) -> Option<&BackupKey> {
+        match self {
+            Self::Stored { backup, .. } => Some(&backup.key),
+            Self::Object(_) | Self::File(_) | Self::Link(_) | Self::Stdin => None,
+        }
+    }
+
     /// Whether it is standard input.
     pub fn is_stdin(&self) -> bool {
         matches!(self, Self::Stdin)
