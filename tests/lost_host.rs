@@ -53,6 +53,18 @@ impl NewHost {
         symlink(self.host.lib_root.join("services/postgres").join(name), services.join(name)).unwrap();
     }
 
+    /// Gives it a schedule of that name for all its services, a backup: written as it is kept, since Dokku writes one crontab for all hosts of
+    /// a sandbox.
+    pub(crate) fn is_scheduled(&self, name: &str) {
+        let folder = self.folder.path().join("config/pgbackup/--global");
+        fs::create_dir_all(&folder).unwrap();
+        let schedule = format!(
+            "[{{\"name\":\"{name}\",\"cron\":\"@yearly\",\"task\":\"backup\",\"since\":\"{}\"}}]",
+            jiff::Timestamp::now()
+        );
+        fs::write(folder.join("schedules"), schedule).unwrap();
+    }
+
     /// Runs a line in a shell that has the keys, and `aws` and `docker` on its path, and nothing of pgbackup.
     fn shell(&self, line: &str, environment: &[(&str, &str)]) -> Run {
         let (id, secret) = Key::Reader.pair();

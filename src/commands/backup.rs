@@ -189,16 +189,23 @@ fn all(context: &Context, label: Option<&str>, patience: Duration) -> Result<()>
     }
     // The last service's log is not about the others.
     context.ui.record(None);
+    of_all(&format!("{} backed up", count(taken, "service")), &failed, &not_copied).map(drop).map_err(Into::into)
+}
+
+/// How it went with all services: what was done, and whether it was for all of them.
+///
+/// # Errors
+/// When something failed with one; [`Kind::NotCopied`] when nothing did but copying.
+pub fn of_all(done: &str, failed: &[ServiceName], not_copied: &[ServiceName]) -> Result<String, Failure> {
     let names = |names: &[ServiceName]| names.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", ");
-    let taken = count(taken, "service");
-    let copies = if not_copied.is_empty() { String::new() } else { format!("; not copied: {}", names(&not_copied)) };
+    let copies = if not_copied.is_empty() { String::new() } else { format!("; not copied: {}", names(not_copied)) };
     if !failed.is_empty() {
-        return Err(Failure::failed(format!("{taken} backed up, but not {}{copies}", names(&failed))).into());
+        return Err(Failure::failed(format!("{done}, but not {}{copies}", names(failed))));
     }
     if !not_copied.is_empty() {
-        return Err(Failure::new(Kind::NotCopied, format!("{taken} backed up{copies}")).into());
+        return Err(Failure::new(Kind::NotCopied, format!("{done}{copies}")));
     }
-    Ok(())
+    Ok(done.to_owned())
 }
 
 fn is_not_copied(error: &anyhow::Error) -> bool {

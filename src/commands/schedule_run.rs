@@ -232,7 +232,7 @@ fn refused(context: &Context, name: &ServiceName, planned: &Planned, error: &any
 
 /// All services that have a destination, one after another; what fails with one is no reason to go without the others.
 fn every(context: &Context, planned: &Planned, patience: Duration) -> Result<()> {
-    let mut failed = Vec::new();
+    let (mut failed, mut not_copied) = (Vec::new(), Vec::new());
     let mut done: u64 = 0;
     for name in Service::all(&context.environment.lib_root)? {
         match context.settings(&name) {
@@ -242,21 +242,24 @@ fn every(context: &Context, planned: &Planned, patience: Duration) -> Result<()>
             }
             _ => {}
         }
-        match one(context, &name, planned, patience) {
-            Ok(()) => done += 1,
-            Err(error) => {
-                interrupt::check()?;
-                context.ui.fail(&Failure::from_error(error).of(&name));
-                failed.push(name.to_string());
-            }
+        let Err(error) = one(context, &name, planned, patience) else {
+            done += 1;
+            continue;
+        };
+        let failure = Failure::from_error(error).of(&name);
+        if failure.kind == Kind::NotCopied {
+            not_copied.push(name);
+            done += 1;
+        } else {
+            interrupt::check()?;
+            failed.push(name);
         }
+        context.ui.fail(&failure);
     }
-    let done = count(done, "service");
-    if failed.is_empty() {
-        context.ui.detail(format!("{done} done"));
-        return Ok(());
-    }
-    Err(Failure::failed(format!("{done} done, but not {}", failed.join(", "))).into())
+    // The last service's log is not about the others.
+    context.ui.record(None);
+    let outcome = backup::of_all(&format!("{} done", count(done, "service")), &failed, &not_copied);
+    outcome.map(|done| context.ui.detail(done)).map_err(Into::into)
 }
 
 #[cfg(test)]
