@@ -15,6 +15,8 @@ pub mod s3;
 use std::fmt;
 use std::io::{self, Read};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -171,11 +173,48 @@ pub trait Upload: Send {
     /// store that can tell.
     fn complete(self: Box<Self>, head: &[u8]) -> Result<Stored, StoreError>;
 
+    /// How far it is, to be looked at from outside while it is completed; nothing ever moves where nobody has to wait for a network.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
+
     /// Gives the object up and says whether all that was sent could be taken back.
     ///
     /// # Errors
     /// When something is left in the store; the message says what.
     fn abort(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// Bytes that an upload has been given, and those that are on their way to the store: what is in between waits in memory.
+#[derive(Debug, Clone, Default)]
+pub struct Traffic(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    written: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Traffic {
+    /// Bytes that it has been given.
+    pub fn written(&self) -> u64 {
+        self.0.written.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of those that a connection has taken; fewer again when some have to be sent once more.
+    pub fn sent(&self) -> u64 {
+        self.0.sent.load(Ordering::Relaxed)
+    }
+
+    fn write(&self, bytes: u64) {
+        self.0.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Of something that had `before` bytes left to send there are `left` now.
+    fn send(&self, before: u64, left: u64) {
+        // Around the corner where there are more again.
+        self.0.sent.fetch_add(before.wrapping_sub(left), Ordering::Relaxed);
+    }
 }
 
 /// A finished upload.

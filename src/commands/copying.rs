@@ -345,8 +345,8 @@ fn transfer(
     let plan = UploadPlan { head: 0, expected: length };
     let mut upload =
         NotedUpload::begin(context, What::Copy, second, key, plan).map_err(|error| sending(key, second, error))?;
-    let progress = context.ui.progress(&format!("Copying {}", key.service()), Some(length));
     let copied = (|| {
+        let progress = context.ui.progress(&format!("Copying {}", key.service()), Some(length));
         let mut sum = Sum::new(expected);
         let mut buffer = vec![0; PIECE];
         loop {
@@ -366,6 +366,8 @@ fn transfer(
         }
         step!("copy.sent");
         sum.check(key, first)?;
+        drop(progress);
+        let _rest = upload.show_rest(&context.ui, &format!("Sending the last parts of {}", key.service()));
         let stored = upload.complete(&[]).map_err(|error| sending(key, second, error))?;
         Ok((stored.bytes, stored.confirmed_by))
     })();

@@ -6,7 +6,10 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use serde::{Deserialize, Serialize};
@@ -20,6 +23,10 @@ use crate::service::Service;
 use crate::step::step;
 use crate::store::key::BackupKey;
 use crate::store::{Store, StoreError, Stored, Upload, UploadPlan};
+use crate::ui::{Progress, Ui};
+
+/// How often one looks how far the rest is.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What the note says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,6 +89,16 @@ impl NotedUpload {
         }
     }
 
+    /// Shows, until this is dropped, how what was written and has not left goes to the store.
+    pub fn show_rest(&self, ui: &Ui, label: &str) -> Option<Rest> {
+        let traffic = self.lock().as_ref()?.traffic();
+        let sent = traffic.sent();
+        let left = move || (traffic.sent().saturating_sub(sent), traffic.written().saturating_sub(sent));
+        let (_, total) = left();
+        // Of what goes at once nothing need be seen.
+        (total > 0).then(|| Rest::watch(ui.progress(label, Some(total)), left))
+    }
+
     /// See [`Upload::complete`].
     ///
     /// # Errors
@@ -108,6 +125,36 @@ impl NotedUpload {
 
     fn lock(&self) -> MutexGuard<'_, Option<Box<dyn Upload>>> {
         self.upload.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is left to be sent, as it goes.
+pub struct Rest {
+    /// What is said next stands where the bar was: so its end is waited for.
+    watch: Option<(Sender<()>, JoinHandle<()>)>,
+}
+
+impl Rest {
+    /// `look` says how much has gone of how much.
+    fn watch(progress: Progress, look: impl Fn() -> (u64, u64) + Send + 'static) -> Self {
+        let (sender, over) = mpsc::channel();
+        let watch = std::thread::spawn(move || {
+            while over.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                let (gone, total) = look();
+                progress.set_total(total);
+                progress.add(gone.saturating_sub(progress.done()));
+            }
+        });
+        Self { watch: Some((sender, watch)) }
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        if let Some((sender, watch)) = self.watch.take() {
+            drop(sender);
+            let _ = watch.join();
+        }
     }
 }
 

@@ -212,6 +212,9 @@ fn fill(
             .ui
             .warn(format!("The database {} has no tables: is it the one your app uses?", description.database.name));
     }
+    let what = format!("Sending the last parts of {}", service.service.name);
+    let show_rest = || upload.show_rest(&context.ui, &what);
+    let mut rest = if recipient.is_none() { show_rest() } else { None };
     let archive = packer
         .finish(&[(MANIFEST, &description.to_json()?), (GLOBALS, &globals)])
         .map_err(|error| Transfer::new("packing the dump", error))?;
@@ -221,6 +224,7 @@ fn fill(
     crate::interrupt::check()?;
     let (head, bytes, digest, marks) = if let Some(recipient) = recipient {
         let (bytes, digest, marks) = encrypt(context, archive, recipient, upload)?;
+        rest = show_rest();
         (Vec::new(), bytes, digest, marks)
     } else {
         let bytes = archive.object_bytes();
@@ -238,7 +242,9 @@ fn fill(
             marks: marks.iter().map(|mark| manifest::hex(mark)).collect(),
         }),
     });
-    complete(context, store, upload, description, &head, recipient.is_some())
+    let completed = complete(context, store, upload, description, &head, recipient.is_some());
+    drop(rest);
+    completed
 }
 
 /// Completes the object and puts its description beside it, which is brief where the object is encrypted.

@@ -22,7 +22,7 @@ use http_body::{Frame, SizeHint};
 use super::client::Client;
 use super::errors::{Advice, Trouble};
 use super::pace::Pace;
-use crate::store::StoreError;
+use crate::store::{StoreError, Traffic};
 
 /// The first pause before trying again; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -113,12 +113,23 @@ struct Shared {
     moved: AtomicU64,
     /// Bytes that have not been handed to the connection yet.
     left: AtomicU64,
+    /// Of all that is sent beside it.
+    traffic: Traffic,
 }
+
+/// Nothing is known of what is left before the first attempt.
+const UNKNOWN: u64 = u64::MAX;
 
 impl Progress {
     /// Nothing has moved yet.
     pub fn new() -> Self {
-        Self(Arc::new(Shared { began: Instant::now(), moved: AtomicU64::new(0), left: AtomicU64::new(u64::MAX) }))
+        Self::in_traffic(Traffic::default())
+    }
+
+    /// The same of a part of something larger.
+    pub fn in_traffic(traffic: Traffic) -> Self {
+        let (began, moved, left) = (Instant::now(), AtomicU64::new(0), AtomicU64::new(UNKNOWN));
+        Self(Arc::new(Shared { began, moved, left, traffic }))
     }
 
     /// Whether the connection has taken every byte, so that the store may already have the object.
@@ -129,7 +140,11 @@ impl Progress {
     fn touch(&self, left: usize) {
         let now = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.0.moved.store(now, Ordering::Relaxed);
-        self.0.left.store(left as u64, Ordering::Relaxed);
+        let left = left as u64;
+        let before = self.0.left.swap(left, Ordering::Relaxed);
+        if before != UNKNOWN {
+            self.0.traffic.send(before, left);
+        }
     }
 
     fn quiet_for(&self) -> Duration {
@@ -329,6 +344,21 @@ mod tests {
             assert_eq!(moving(std::future::pending::<()>(), idle, None).await, None);
             assert!((idle * 2..idle * 10).contains(&began.elapsed()), "{:?}", began.elapsed());
         });
+    }
+
+    #[test]
+    fn what_has_to_be_sent_again_is_not_sent() {
+        let traffic = Traffic::default();
+        let (one, other) = (Progress::in_traffic(traffic.clone()), Progress::in_traffic(traffic.clone()));
+        for left in [100, 60, 0, 100, 20] {
+            one.touch(left);
+        }
+        assert_eq!(traffic.sent(), 80);
+        for left in [50, 0] {
+            other.touch(left);
+        }
+        one.touch(0);
+        assert_eq!(traffic.sent(), 150);
     }
 
     #[test]

@@ -30,7 +30,7 @@ use super::errors::NotKnown;
 use super::parts::Cut;
 use crate::step::step;
 use crate::store::features::{Features, Sse};
-use crate::store::{StoreError, Stored, Upload, UploadPlan};
+use crate::store::{StoreError, Stored, Traffic, Upload, UploadPlan};
 
 /// `If-None-Match: *`: only where nothing has that name.
 const ANY: &str = "*";
@@ -147,6 +147,7 @@ pub struct S3Upload {
     in_flight: JoinSet<Result<(u32, Part), StoreError>>,
     taken: BTreeMap<u32, Part>,
     pool: Arc<Pool>,
+    traffic: Traffic,
 }
 
 impl S3Upload {
@@ -165,6 +166,7 @@ impl S3Upload {
             in_flight: JoinSet::new(),
             taken: BTreeMap::new(),
             pool: Arc::default(),
+            traffic: Traffic::default(),
             client,
         };
         upload.begin_part()?;
@@ -172,6 +174,7 @@ impl S3Upload {
             return Err(upload.act("sending").failed(anyhow!("a head of {} bytes is larger than a part", plan.head)));
         }
         upload.filling.resize(plan.head, 0);
+        upload.traffic.write(plan.head as u64);
         upload.look_for_another()?;
         upload.create()?;
         Ok(upload)
@@ -262,6 +265,7 @@ impl S3Upload {
             id: self.id.clone().unwrap_or_default(),
             number,
             bytes: Bytes::from_owner(Lent { buffer, pool: Arc::clone(&self.pool) }),
+            traffic: self.traffic.clone(),
         };
         let client = Arc::clone(&self.client);
         let runtime = self.client.runtime()?;
@@ -472,6 +476,7 @@ impl S3Upload {
 
 impl Upload for S3Upload {
     fn write(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
+        self.traffic.write(bytes.len() as u64);
         while !bytes.is_empty() {
             // Only now, when more is to come: an object of exactly one part has no empty second one.
             if self.filling.len() == self.size {
@@ -493,6 +498,10 @@ impl Upload for S3Upload {
             },
             Err(error) => Err(error),
         }
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.traffic.clone()
     }
 
     fn abort(mut self: Box<Self>) -> Result<(), StoreError> {
@@ -580,14 +589,15 @@ struct SentPart {
     id: String,
     number: u32,
     bytes: Bytes,
+    traffic: Traffic,
 }
 
 impl SentPart {
     async fn send(self, client: &Client) -> Result<(u32, Part), StoreError> {
-        let Self { act, key, id, number, bytes } = self;
+        let Self { act, key, id, number, bytes, traffic } = self;
         let dialect = client.dialect();
         let mut digests = Digests::of(&bytes, !dialect.crc);
-        let progress = Progress::new();
+        let progress = Progress::in_traffic(traffic);
         let reply = client
             .call(&act, Patience::STEADY, Some(&progress), |s3| {
                 let call = s3
