@@ -70,7 +70,8 @@ pub fn parse(name: &OsStr, arguments: &[OsString], environment: &Environment) ->
         let with_app = service.as_ref().ok().and_then(|service| read(words(Some(service))).ok());
         return match with_app {
             Some(cli) => Ok(cli),
-            None => read(words(None)).map_err(|error| service.err().unwrap_or_else(|| explain(&error, command)).into()),
+            None => read(words(None))
+                .map_err(|error| service.err().unwrap_or_else(|| explain(&error, command, environment)).into()),
         };
     }
     let error = match read(words(None)) {
@@ -84,7 +85,7 @@ pub fn parse(name: &OsStr, arguments: &[OsString], environment: &Environment) ->
             switches: Switches::default(),
         });
     }
-    Err(explain(&error, command).into())
+    Err(explain(&error, command, environment).into())
 }
 
 fn read(words: Vec<OsString>) -> Result<Cli, clap::Error> {
@@ -131,7 +132,7 @@ fn unknown_command(name: &str) -> Failure {
 }
 
 /// Says in Dokku's words what clap has found wrong.
-fn explain(error: &clap::Error, command: &clap::Command) -> Failure {
+fn explain(error: &clap::Error, command: &clap::Command, environment: &Environment) -> Failure {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         Some(ContextValue::Strings(texts)) => texts.join(", "),
@@ -182,7 +183,13 @@ fn explain(error: &clap::Error, command: &clap::Command) -> Failure {
         }
     };
     let name = command.get_name();
-    Failure::usage(message)
+    let split = matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::ArgumentConflict);
+    let mut failure = Failure::usage(message);
+    if split && environment.is_over_ssh() {
+        failure =
+            failure.hint("Over ssh the first quotes are lost on the way: write a text with blanks as '\"this text\"'");
+    }
+    failure
         .hint(format!("Usage: dokku pgbackup:{}", help::usage(command)))
         .hint(format!("More on it with: dokku pgbackup:help {name}"))
 }

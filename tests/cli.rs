@@ -518,8 +518,11 @@ fn status_shows_services_without_any_backup_too() {
      !     testapp: no destination is set: it is not backed up
      !     testapp: there is no backup made on this host
      !     Not all is well with prod, testapp
+     !     See what to do for one of them: dokku pgbackup:status SERVICE
     exit 1
     ");
+    let one = host.run("status", &["testapp"]).seen();
+    assert!(one.contains("Say where to: dokku pgbackup:set testapp destination s3://BUCKET\nexit 1"), "{one}");
     assert_snapshot!(host.run("status", &["prod", "--max-age", "26"]).seen(), @r#"
      !     "26" is not a duration, which looks like 90m, 48h or 7d
      !     Usage: dokku pgbackup:status [<service>] [--max-age AGE] [--remote] [--format FORMAT]

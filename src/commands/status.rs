@@ -189,7 +189,30 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
             }
         }
     }
-    Err(Failure::failed(format!("Not all is well with {}", wrong.join(", "))).into())
+    let failure = Failure::failed(format!("Not all is well with {}", wrong.join(", ")));
+    let hints = match (&args.service, all.as_slice()) {
+        (Some(_), [one]) => next_steps(one),
+        _ => vec!["See what to do for one of them: dokku pgbackup:status SERVICE".to_owned()],
+    };
+    Err(hints.into_iter().fold(failure, Failure::hint).into())
+}
+
+/// What to type about the problems of a service, each once.
+fn next_steps(one: &Status) -> Vec<String> {
+    let name = &one.service;
+    let is = |problem: &str| one.problems.iter().any(|other| other.problem == problem);
+    let mut steps = Vec::new();
+    let mut add = |applies: bool, step: String| steps.extend(applies.then_some(step));
+    add(is("no-destination"), format!("Say where to: dokku pgbackup:set {name} destination s3://BUCKET"));
+    add(is("store") || is("gone"), format!("See what is wrong with the store: dokku pgbackup:doctor {name}"));
+    add(is("failed"), format!("See why it failed: dokku pgbackup:history {name}"));
+    let backup = (is("never") || is("late") || is("interrupted")) && !is("no-destination") && !is("failed");
+    add(backup, format!("Take a backup now: dokku pgbackup:backup {name}"));
+    add(is("late") || is("missed"), "See when what is due: dokku pgbackup:schedule".to_owned());
+    add(is("not-copied"), format!("Copy what is missing: dokku pgbackup:copy {name}"));
+    add(is("drill-failed"), format!("See what differed: dokku pgbackup:history {name}"));
+    add(is("drill-late"), format!("Prove the newest one: dokku pgbackup:verify {name} latest"));
+    steps
 }
 
 /// The state of one service.

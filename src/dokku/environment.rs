@@ -94,6 +94,11 @@ impl Environment {
         }
     }
 
+    /// Whether Dokku was called over ssh and not on the host.
+    pub fn is_over_ssh(&self) -> bool {
+        self.ssh_name != "default"
+    }
+
     /// Where properties are kept: `$DOKKU_LIB_ROOT/config/pgbackup`.
     pub fn config_folder(&self) -> PathBuf {
         self.lib_root.join("config/pgbackup")
