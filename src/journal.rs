@@ -6,17 +6,20 @@
 //! the work has ended, well or not. A journal that can't be read is an error and never "nothing to do".
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::durable;
+use crate::durable::{self, Locked};
 use crate::error::Failure;
 use crate::lock::Owner;
 use crate::service::name::ServiceName;
 
 /// The format this code writes.
 const FORMAT: u32 = 1;
+/// How long another process may be at the file.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A service's journal on disk.
 #[derive(Debug, Clone)]
@@ -94,6 +97,7 @@ impl Journal {
         let mut text = serde_json::to_vec_pretty(state)
             .map_err(|error| Failure::failed("The restore's journal can't be written").because(error))?;
         text.push(b'\n');
+        let _alone = self.alone();
         durable::write(&self.path, &text, 0o600).map_err(|error| {
             Failure::failed("The restore's journal can't be written").because(error).hint(format!(
                 "Look at the space left with: df -h {}",
@@ -129,11 +133,37 @@ impl Journal {
         serde_json::from_slice(&text).map(Some).map_err(|error| unreadable(error.into()))
     }
 
+    /// An app is called otherwise now, or another one was made of it (`stays`): Dokku copies its folder, and with it the maintenance mode
+    /// that is to be lifted.
+    ///
+    /// # Errors
+    /// When the journal can't be read or written.
+    pub fn follow(&self, app: &str, new: &str, stays: bool) -> Result<(), Failure> {
+        let alone = self.alone();
+        let Some(mut state) = self.read()? else { return Ok(()) };
+        let apps = &mut state.lift_maintenance;
+        let Some(at) = apps.iter().position(|other| other == app) else { return Ok(()) };
+        if !stays {
+            apps.remove(at);
+        }
+        apps.push(new.to_owned());
+        let text = serde_json::to_vec_pretty(&state).map_err(anyhow::Error::from);
+        let written = text.and_then(|text| durable::write(&self.path, &text, 0o600));
+        drop(alone);
+        written.map_err(|error| Failure::failed("The restore's journal can't be written").because(error))
+    }
+
+    /// One who changes it at a time: `apps:rename` may come in the middle of a restore. It is no reason to wait long, or to do nothing.
+    fn alone(&self) -> Option<Locked> {
+        durable::lock(&self.path.with_extension("lock"), PATIENCE).ok()
+    }
+
     /// Ends it: nothing is under way and nothing is kept.
     ///
     /// # Errors
     /// When the file can't be removed.
     pub fn clear(&self) -> Result<(), Failure> {
+        let _alone = self.alone();
         durable::remove(&self.path)
             .map(drop)
             .map_err(|error| Failure::failed("The restore's journal can't be removed").because(error))
@@ -158,6 +188,27 @@ mod tests {
         journal.clear().unwrap();
         journal.clear().unwrap();
         assert_eq!(journal.read().unwrap(), None);
+    }
+
+    #[test]
+    fn goes_with_apps_that_are_renamed_or_cloned() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path()).unwrap();
+        journal.follow("web", "site", false).unwrap();
+        assert_eq!(journal.read().unwrap(), None);
+        let mut state = State::new("prod".parse().unwrap(), "standard input");
+        state.lift_maintenance = vec!["web".to_owned(), "worker".to_owned()];
+        journal.write(&state).unwrap();
+        for (app, new, stays, apps) in [
+            ("other", "another", false, &["web", "worker"][..]),
+            ("web", "site", false, &["worker", "site"]),
+            ("site", "copy", true, &["worker", "site", "copy"]),
+        ] {
+            journal.follow(app, new, stays).unwrap();
+            let now = journal.read().unwrap().unwrap();
+            assert_eq!(now.lift_maintenance, apps);
+            assert_eq!(now.owner, state.owner);
+        }
     }
 
     #[test]

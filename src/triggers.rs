@@ -8,11 +8,13 @@ use crate::commands::{Context, guards, report, schedules};
 use crate::dokku::crontab;
 use crate::dokku::properties::Subject;
 use crate::error::Failure;
+use crate::journal::Journal;
 use crate::service::Service;
 use crate::service::name::ServiceName;
 
 /// The triggers we answer; a test compares them with the links.
-pub const NAMES: &[&str] = &["cron-entries", "post-build", "report", "service-action"];
+pub const NAMES: &[&str] =
+    &["cron-entries", "post-app-clone-setup", "post-app-rename-setup", "post-build", "report", "service-action"];
 
 /// Answers a trigger.
 ///
@@ -22,6 +24,14 @@ pub fn run(name: &OsStr, arguments: &[OsString], context: &Context) -> Result<()
     match name.to_str() {
         Some("cron-entries") => {
             cron_entries(arguments, context);
+            Ok(())
+        }
+        Some("post-app-clone-setup") => {
+            follow_app(arguments, context, true);
+            Ok(())
+        }
+        Some("post-app-rename-setup") => {
+            follow_app(arguments, context, false);
             Ok(())
         }
         Some("post-build") => post_build(arguments, context),
@@ -54,6 +64,19 @@ fn cron_entries(arguments: &[OsString], context: &Context) {
         // Whoever asked has gone.
         if context.ui.line(entry.line(context)).is_err() {
             return;
+        }
+    }
+}
+
+/// `post-app-rename-setup OLD NEW` and `post-app-clone-setup OLD NEW`: links are read fresh each time, but a restore that was interrupted has
+/// noted by its name which app is to be lifted out of maintenance. Never fails: renaming is Dokku's affair.
+fn follow_app(arguments: &[OsString], context: &Context, stays: bool) {
+    let mut words = arguments.iter().map(|word| word.to_str().unwrap_or_default());
+    let (Some(old), Some(new)) = (words.next(), words.next()) else { return };
+    for name in Service::all(&context.environment.lib_root).unwrap_or_default() {
+        let journal = Journal::at(&context.environment.data_folder().join(name.as_str()));
+        if let Err(failure) = journal.follow(old, new, stays) {
+            context.ui.warn(format!("That {old} goes by the name {new}, too, can't be noted for {name}: {failure}"));
         }
     }
 }

@@ -40,6 +40,42 @@ fn a_deploy_is_preceded_by_a_backup_or_stopped() {
      !  To deploy without a backup: dokku pgbackup:set prod backup-on-deploy off
     exit 1
     "#);
+    // Links go with an app that is renamed, and to one that is made of it.
+    service.set("destination", &service.bucket().url());
+    let [renamed, cloned] = ["site", "copy"].map(|name| app.name.replace("web", name));
+    // What an interrupted restore has put into maintenance is lifted by the name that it has by then: the mode goes with the folder.
+    app.set_maintenance(true);
+    let journal = host.data_of(&service.name).join("restore.json");
+    let name = (&service.name, &app.name);
+    let state = serde_json::json!({
+        "format": 1, "service": name.0, "source": "x", "started": "2026-11-23T14:00:04Z", "lift_maintenance": [name.1]
+    });
+    let text = state.to_string();
+    host.call("setpriv", &["--reuid", "dokku", "--regid", "dokku", "--init-groups", "tee", journal.to_str().unwrap()])
+        .input(text)
+        .run()
+        .succeeds();
+    host.dokku(&["apps:rename", &app.name, &renamed]).run().succeeds();
+    host.dokku(&["apps:clone", &renamed, &cloned]).run().succeeds();
+    let in_maintenance = |app: &str| {
+        host.dokku(&["maintenance:report", app, "--maintenance-enabled"]).run().succeeds().out().trim() == "true"
+    };
+    assert!(in_maintenance(&renamed) && in_maintenance(&cloned));
+    service.pgbackup("status", &[]).exits(1).says(&format!("with {renamed}, {cloned} in maintenance"));
+    for app in [&renamed, &cloned] {
+        build(app).succeeds().says("Releasing");
+        assert!(!in_maintenance(&renamed) && !in_maintenance(&cloned));
+        let listed = service.pgbackup("list", &["--format", "json"]).succeeds().json();
+        assert_eq!(listed[0]["label"], format!("before the deploy of {app} at 0123456789ab"));
+    }
+    assert_eq!(service.running().service.linked_apps, [cloned.as_str(), &renamed]);
+    for app in [&renamed, &cloned] {
+        host.dokku(&["--force", "apps:destroy", app]).run().succeeds();
+    }
+    let app = host.app("web");
+    app.link(&service);
+    service.set("destination", "file:///nowhere");
+
     service.set("backup-on-deploy", "warn");
     let warned = build(&app.name).succeeds();
     warned.says("Releasing").says("IS DEPLOYED WITHOUT A FRESH BACKUP");
@@ -59,10 +95,30 @@ fn a_service_is_saved_before_it_is_destroyed() {
     stopped.says("is not destroyed, since it can't be backed up first").says("backup-on-destroy off");
     assert_eq!(service.rows("users"), 562);
 
+    // One that is made of it has its rows, and nothing else of it: no schedule, no destination. That is said.
+    service.pgbackup("schedule", &["@yearly"]).succeeds();
+    let clone = format!("{name}-2");
+    host.dokku(&["postgres:clone", name, &clone]).run().succeeds();
+    let clone = host.existing(&clone);
+    assert_eq!(clone.rows("users"), 562);
+    assert!(!clone.host.lib_root.join("config/pgbackup").join(&clone.name).exists());
+    clone.pgbackup("status", &[]).exits(1).says(&format!("pgbackup:set {} destination", clone.name));
+    // In the same place each sees its own.
+    clone.set("destination", &destination);
+    clone.authorize(crate::host::Key::Full);
+    let key = clone.backup();
     service.set("destination", &destination);
+    service.pgbackup("list", &["--format", "json"]).succeeds().says("[]");
+    service.set("keep-last", "1");
+    service.pgbackup("prune", &["--dry-run"]).succeeds().says("Would delete 0 backups");
+    let listed = clone.pgbackup("list", &["--format", "json"]).succeeds().json();
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["key"]), (1, &serde_json::Value::from(key.as_str())));
+
     let destroyed = host.dokku(&["--force", "postgres:destroy", name]).run().succeeds();
     let seen = destroyed.out();
-    let key = service.bucket().backups().pop().unwrap();
+    // And it outlives it.
+    clone.pgbackup("verify", &["latest"]).succeeds();
+    let key = service.bucket().backups().into_iter().find(|other| *other != key).unwrap();
     // What it tells is typed, and the rows are there again.
     let told: Vec<Vec<String>> = seen
         .lines()

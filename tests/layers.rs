@@ -47,7 +47,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("ui", &["changes", "error", "verification"]),
     ("cli", &["commands", "dokku", "error", "service"]),
     ("invocation", &["cli", "commands", "dokku", "error", "service", "triggers", "ui"]),
-    ("triggers", &["commands", "dokku", "error", "service"]),
+    ("triggers", &["commands", "dokku", "error", "journal", "service"]),
     (
         "commands",
         &[

@@ -187,6 +187,11 @@ impl InMaintenance {
         &self.apps
     }
 
+    /// Some are called otherwise by now.
+    pub fn now_called(&mut self, apps: Vec<String>) {
+        self.apps = apps;
+    }
+
     /// Takes them out of maintenance, each of them whatever becomes of the others.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use crate::database::swap::{self, Exchange, Outgoing};
 use crate::database::{session, words};
 use crate::dokku::maintenance::{InMaintenance, Maintenance};
 use crate::error::Failure;
-use crate::journal::State;
+use crate::journal::{Journal, State};
 use crate::lock::Lock;
 use crate::service::RunningService;
 use crate::settings::Settings;
@@ -120,7 +120,7 @@ pub fn swap(
         Exchange { live: live.clone(), incoming: incoming.database, incoming_comment: incoming.comment, outgoing };
     let exchanged = swap::exchange(service, &exchange);
     step!("swap.exchanged");
-    leave_maintenance(context, entered);
+    leave_maintenance(context, &journal, entered);
     step!("swap.served");
     if let Err(error) = journal.clear() {
         context.ui.warn(error.to_string());
@@ -147,7 +147,7 @@ fn live_comment(service: &RunningService) -> Result<Option<Option<String>>> {
 fn enter_maintenance(
     context: &Context,
     service: &RunningService,
-    journal: &crate::journal::Journal,
+    journal: &Journal,
     state: &mut State,
 ) -> Result<Option<InMaintenance>> {
     let apps = &service.service.linked_apps;
@@ -180,8 +180,11 @@ fn enter_maintenance(
 }
 
 /// Takes the apps out of maintenance; by then the exchange is done or given up, so a failure is told and not returned.
-fn leave_maintenance(context: &Context, entered: Option<InMaintenance>) {
-    let Some(entered) = entered else { return };
+fn leave_maintenance(context: &Context, journal: &Journal, entered: Option<InMaintenance>) {
+    let Some(mut entered) = entered else { return };
+    if let Ok(Some(state)) = journal.read() {
+        entered.now_called(state.lift_maintenance);
+    }
     context.ui.step(format!("Taking {} out of maintenance", entered.apps().join(", ")));
     if let Err(still_on) = entered.leave() {
         for failed in still_on {
