@@ -86,8 +86,8 @@ fn the_healthy_is_well_and_each_illness_is_found() {
     authorize(Key::Full);
 
     // A secret, a bucket and an address that are wrong. The address of backup-auth doesn't go with other keys.
-    service.call("auth", &[&Key::Full.pair().0]).input("wrong\n").run().succeeds();
     let address = format!("dokku pgbackup:set {} endpoint-url {}", service.name, host.endpoint);
+    service.call("auth", &[&Key::Full.pair().0]).input("wrong\n").run().succeeds().says(&address);
     service.pgbackup("doctor", &[]).exits(1).says(&address);
     service.set("endpoint-url", &host.endpoint);
     finds(&service, &[("store", "fail")]);

@@ -8,7 +8,9 @@ use anyhow::Result;
 use crate::commands::Context;
 use crate::dokku::properties::Subject;
 use crate::error::Failure;
-use crate::settings::{KeysOf, OwnKeys};
+use crate::service::Service;
+use crate::service::credentials::BackupAuth;
+use crate::settings::{Auth, KeysOf, OwnKeys, Settings};
 
 /// Set or clear the keys that open the store
 ///
@@ -87,5 +89,23 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
             "{id} looks like a temporary key of AWS, which opens nothing without its session token: give it with --session-token"
         ));
     }
-    OwnKeys { access_key_id: id.clone(), secret_access_key, session_token }.write(&properties, subject, of)
+    OwnKeys { access_key_id: id.clone(), secret_access_key, session_token }.write(&properties, subject, of)?;
+    if let (Subject::Service(name), KeysOf::Destination) = (subject, of) {
+        let service = Service::find(&context.environment.lib_root, name)?;
+        if let Some(what) = address_left_behind(&service, &context.settings(name)?) {
+            context.ui.warn(what);
+        }
+    }
+    Ok(())
+}
+
+/// The address that was given to `postgres:backup-auth` belongs to those keys alone: says so where other keys are used and no address is set
+/// for them, with what to type if it is still the store's.
+pub(super) fn address_left_behind(service: &Service, settings: &Settings) -> Option<String> {
+    let address = BackupAuth::read(service).ok()??.endpoint?;
+    let others = settings.own_keys.is_some() && settings.auth != Auth::Service || settings.auth == Auth::Iam;
+    (others && settings.endpoint_url.is_none()).then(|| {
+        let name = &service.name;
+        format!("The address {address} of postgres:backup-auth counts only with its keys: dokku pgbackup:set {name} endpoint-url {address}")
+    })
 }

@@ -14,14 +14,14 @@ use jiff::{SignedDuration, Timestamp};
 use super::bounded::{bounded, to_the_end};
 use super::finding::{Finding, Group, Verdict};
 use super::keys;
+use crate::commands::auth;
 use crate::commands::context::Context;
 use crate::commands::copying::hint_of_the_copy;
 use crate::error::Failure;
 use crate::interrupt;
 use crate::service::Service;
-use crate::service::credentials::BackupAuth;
 use crate::service::name::ServiceName;
-use crate::settings::{Auth, KeysOf, Settings};
+use crate::settings::{KeysOf, Settings};
 use crate::store::destination::Destination;
 use crate::store::key::BackupKey;
 use crate::store::{Store, StoreError, Terms, Unfinished, UploadPlan};
@@ -178,22 +178,13 @@ fn place(
                 findings.extend(clock(&store.terms()));
             }
             findings.push(
-                address_of_others(service, settings)
+                auth::address_left_behind(service, settings)
                     .into_iter()
                     .fold(Group::Destination.failed("store", error), Finding::fix),
             );
             Ok((None, findings))
         }
     }
-}
-
-/// The address that was given to `postgres:backup-auth` belongs to those keys alone.
-fn address_of_others(service: &Service, settings: &Settings) -> Option<String> {
-    let address = BackupAuth::read(service).ok()??.endpoint?;
-    let others = settings.own_keys.is_some() && settings.auth != Auth::Service || settings.auth == Auth::Iam;
-    (others && settings.endpoint_url.is_none()).then(|| {
-        format!("The address {address} of postgres:backup-auth counts only with its keys: dokku pgbackup:set <service> endpoint-url {address}")
-    })
 }
 
 /// One call, bounded in time.
