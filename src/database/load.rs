@@ -24,8 +24,9 @@ use crate::text::printable;
 const BUFFER: usize = 256 * 1024;
 /// Index builds side by side: more would take the server's memory from the application.
 const JOBS: usize = 4;
-/// The staging database can be loaded again: its rows needn't be on disk at each commit. The checkpoint before the swap sees to that.
-const OPTIONS: &str = "-c synchronous_commit=off -c maintenance_work_mem=128MB -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off";
+/// The staging database can be loaded again: its rows needn't be on disk at each commit. The checkpoint before the swap sees to that. A server
+/// whose `array_nulls` is off would take each NULL in an array for the text "NULL", and pg_dump doesn't say what it had.
+const OPTIONS: &str = "-c synchronous_commit=off -c maintenance_work_mem=128MB -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off -c array_nulls=on -c quote_all_identifiers=off";
 
 /// Refuses a dump that this server can't take, before anything is created.
 ///
