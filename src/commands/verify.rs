@@ -26,7 +26,7 @@ use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::signing::Keys;
 use crate::step::step;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::text::count;
 use crate::ui::comparison::show_verification;
 use crate::ui::human;
@@ -116,7 +116,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let backup = source.describe();
     let named = || source.named_for().map(|whose| source::database_of(context, whose));
     let wanted = args.database.clone().or_else(named);
-    let own = source.is_own();
+    let own_store = source.own_store();
     let of_store = matches!(source, source::Source::Stored { .. });
     let described = certificate::describe(&source);
     let length = match &source {
@@ -143,7 +143,9 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     });
     let seconds = began.elapsed().as_secs_f64();
     tell(context, &telling, name, &backup, &result);
-    if own && let Some(record) = remember(context, name, &backup, seconds, &result) {
+    if let Some(store) = own_store
+        && let Some(record) = remember(context, name, &backup, seconds, &result)
+    {
         let compared = result.as_ref().map_or(0, |verification| verification.compared as u64);
         let differences =
             result.as_ref().map_or(record.differences.len(), |verification| verification.differences.len());
@@ -154,7 +156,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
             sha256_behind_head: described.sha256_behind_head.clone(),
             ..drill_of(context, record)
         };
-        leave_beside(context, &service, drill);
+        leave_beside(context, store.as_ref(), drill);
     }
     let verification = result.map_err(|error| {
         let damaged = damage(&error).is_some();
@@ -290,10 +292,10 @@ fn drill_of(context: &Context, record: VerificationRecord) -> Drill {
 
 /// The result is put beside the backup, for other hosts and for a new one. The drill has proven what it has proven: that this can't be
 /// written there is told and no failure.
-fn leave_beside(context: &Context, service: &Service, mut drill: Drill) {
+fn leave_beside(context: &Context, store: &dyn Store, mut drill: Drill) {
     let stored = (|| {
         drill.signature = Keys::read(&context.environment.data_folder())?.sign_drill(&drill)?;
-        context.store(service)?.put(&drill.key.drill(), &drill.to_json()?)?;
+        store.put(&drill.key.drill(), &drill.to_json()?)?;
         Ok::<_, anyhow::Error>(())
     })();
     let Err(error) = stored else { return };

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
 
@@ -43,7 +44,7 @@ pub enum Source {
     /// One that a store keeps.
     Stored {
         /// The store.
-        store: Box<dyn Store>,
+        store: Rc<dyn Store>,
         /// What is known of it.
         backup: Box<Backup>,
         /// It is not the service's own destination.
@@ -184,7 +185,7 @@ pub fn choose(
     let known = (&backup.key, backup.manifest.as_ref(), backup.is_remembered());
     let standing = judge(context, &backup.key.to_string(), known, chosen.trust)?;
     let elsewhere = place.elsewhere;
-    Ok(Source::Stored { store, backup: Box::new(backup), elsewhere, standing })
+    Ok(Source::Stored { store: store.into(), backup: Box::new(backup), elsewhere, standing })
 }
 
 /// Refuses what has to be signed and is not, before anything of it is read.
@@ -241,6 +242,14 @@ impl Source {
         match self {
             Self::Stored { backup, .. } => Some(&backup.key),
             Self::Object(_) | Self::File(_) | Self::Link(_) | Self::Stdin => None,
+        }
+    }
+
+    /// That destination, if it is one of those.
+    pub fn own_store(&self) -> Option<Rc<dyn Store>> {
+        match self {
+            Self::Stored { store, elsewhere: false, .. } => Some(Rc::clone(store)),
+            _ => None,
         }
     }
 
