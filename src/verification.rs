@@ -35,6 +35,13 @@ impl TableRows {
     pub fn matches(&self) -> bool {
         self.expected == self.found
     }
+
+    /// How they don't.
+    pub fn difference(&self) -> Option<Difference> {
+        let side = |rows: Option<u64>| rows.map_or_else(|| "no such table".to_owned(), |rows| format!("{rows} rows"));
+        let (expected, found) = (side(self.expected), side(self.found));
+        (!self.matches()).then(|| Difference { what: format!("table {}", self.table), expected, found })
+    }
 }
 
 /// Something that is not as it should be.
@@ -209,15 +216,7 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint, depth: Depth) -> Ver
             found: found.tables.get(name).copied(),
         })
         .collect();
-    let mut differences: Vec<Difference> = tables
-        .iter()
-        .filter(|table| !table.matches())
-        .map(|table| Difference {
-            what: format!("table {}", table.table),
-            expected: table.expected.map_or_else(|| "no such table".to_owned(), |rows| format!("{rows} rows")),
-            found: table.found.map_or_else(|| "no such table".to_owned(), |rows| format!("{rows} rows")),
-        })
-        .collect();
+    let mut differences: Vec<Difference> = tables.iter().filter_map(TableRows::difference).collect();
     let mut compared = tables.len();
     for (table, sum) in &expected.contents {
         let Some(there) = found.contents.get(table) else { continue };

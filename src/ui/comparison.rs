@@ -4,7 +4,7 @@ use crate::changes::{Change, Rows};
 use crate::text::count;
 use crate::ui::Ui;
 use crate::ui::table::{Column, Table};
-use crate::verification::Verification;
+use crate::verification::{Difference, Verification};
 
 /// Tables shown one by one; those that differ come first, then the largest.
 const SHOWN: usize = 25;
@@ -63,7 +63,9 @@ pub fn show_verification(ui: &Ui, verification: &Verification) {
     if !checks.is_empty() {
         ui.detail_table(&checks);
     }
-    for difference in verification.differences.iter().filter(|difference| !difference.what.starts_with("table ")) {
+    // What the lines above have said of the rows of a table.
+    let said: Vec<Difference> = tables.iter().take(SHOWN).filter_map(|table| table.difference()).collect();
+    for difference in verification.differences.iter().filter(|difference| !said.contains(difference)) {
         ui.warn(difference.sentence());
     }
     for note in &verification.notes {
