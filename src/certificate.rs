@@ -256,7 +256,7 @@ impl Certificate {
             let (class, mark) = if table.matches() { ("equal", "equal") } else { ("different", "different") };
             let _ = writeln!(
                 tables,
-                "<tr class=\"{class}\"><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"mark\">{mark}</td></tr>",
+                "<tr class=\"{class}\"><td>{}</td><td class=\"number\" data-label=\"Expected\">{}</td><td class=\"number\" data-label=\"Found\">{}</td><td class=\"mark\">{mark}</td></tr>",
                 escaped(&table.table),
                 side(table.expected),
                 side(table.found),
@@ -279,7 +279,7 @@ impl Certificate {
         let mut checks = String::new();
         if !self.verification.checks.is_empty() {
             checks.push_str(
-                "<h2>Checks</h2>\n<table class=\"checks\">\n<thead><tr><th>Check</th><th>Expected</th><th>Found</th><th></th></tr></thead>\n<tbody>\n",
+                "<h2>Checks</h2>\n<table>\n<thead><tr><th>Check</th><th>Expected</th><th>Found</th><th></th></tr></thead>\n<tbody>\n",
             );
         }
         for check in &self.verification.checks {
@@ -323,24 +323,23 @@ impl Certificate {
 /// Readable on a phone, on a screen and on paper, in light and dark.
 const STYLE: &str = "\
 :root { color-scheme: light dark; }
-body { font: 16px/1.45 system-ui, sans-serif; max-width: 52rem; margin: 1.5rem auto; padding: 0 1rem; }
+body { font: 16px/1.45 system-ui, sans-serif; max-width: 52rem; margin: 1.5rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; margin: 0 0 1rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 .verdict { border-left: .4rem solid; padding: .6rem 1rem; margin: 0 0 1.5rem; }
 .passed { border-color: #1e8e3e; } .failed { border-color: #d93025; }
 dl { display: grid; grid-template-columns: minmax(7rem, 14rem) 1fr; gap: .2rem 1rem; margin: 0; }
-dt { color: GrayText; } dd { margin: 0; overflow-wrap: anywhere; }
+dt { color: GrayText; } dd { margin: 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .25rem .5rem; border-bottom: 1px solid #8884; vertical-align: top; }
-td { overflow-wrap: anywhere; } .mark { white-space: nowrap; overflow-wrap: normal; } code { font-size: .85em; } .number { text-align: right; overflow-wrap: normal; }
+.mark { white-space: nowrap; overflow-wrap: normal; } code { font-size: .85em; } .number { text-align: right; overflow-wrap: normal; }
 .different { font-weight: bold; } .different td { border-bottom-color: #d93025; }
 svg { width: 100%; height: auto; display: block; overflow: visible; }
 svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
 @media (max-width: 34rem) {
   dl { grid-template-columns: 1fr; gap: 0; } dt { margin-top: .5rem; } svg text { font-size: 20px; }
-  th, td { padding: .25rem .3rem; } .mark { font-size: .8em; }
-  .checks thead { display: none; } .checks td { display: block; border: 0; padding: .1rem .3rem; }
-  .checks td[data-label]::before { content: attr(data-label) ': '; color: GrayText; }
-  .checks tr { display: block; padding: .4rem 0; border-bottom: 1px solid #8884; }
+  thead { display: none; } tr { display: block; padding: .4rem 0; border-bottom: 1px solid #8884; } .different { border-bottom-color: #d93025; }
+  td { display: block; border: 0; padding: .1rem .3rem; } .number { text-align: left; } .number, .mark { display: inline-block; }
+  td[data-label]::before { content: attr(data-label) ': '; color: GrayText; }
 }
 @media print {
   :root { color-scheme: light; } body { margin: 0; max-width: none; font-size: 11pt; }

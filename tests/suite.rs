@@ -4,6 +4,7 @@
 mod adoption;
 mod at_every_step;
 mod backup;
+mod certificate;
 mod check;
 mod checks;
 mod cli;
