@@ -12,6 +12,7 @@ pub mod rows;
 pub mod checks;
 pub mod description;
 pub mod fingerprint;
+pub mod large_objects;
 pub mod question;
 pub mod schema;
 

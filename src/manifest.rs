@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::checksum::Ranges;
 use crate::manifest::checks::{Name as CheckName, Recorded};
 use crate::manifest::schema::Schema;
 use crate::service::name::ServiceName;
@@ -200,6 +201,9 @@ pub struct Fingerprint {
     /// A checksum of the rows of each table, in whatever order they stand ([`Sum`](crate::checksum::Sum)); only with `fingerprint` set to `content`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub contents: BTreeMap<String, String>,
+    /// The same of the bytes of large objects, by oid or, where there are many, by range of oids. Only the manifest in the archive has it.
+    #[serde(default, skip_serializing_if = "Ranges::is_empty")]
+    pub large_object_contents: Ranges,
     /// The user's own checks, with what they were answered.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub checks: BTreeMap<CheckName, Recorded>,
@@ -277,6 +281,12 @@ impl Fingerprint {
     pub fn rows(&self) -> u64 {
         self.tables.values().fold(0, |sum, rows| sum.saturating_add(*rows))
     }
+
+    /// What of it stands beside the archive as well: not what only who reads the archive asks for.
+    #[must_use]
+    pub fn beside(self) -> Self {
+        Self { schema: None, large_object_contents: Ranges::default(), ..self }
+    }
 }
 
 impl Manifest {
@@ -325,9 +335,7 @@ impl Manifest {
         if beside.is_brief() {
             Self { object: beside.object.clone(), signature: beside.signature.clone(), ..self.brief() } == *beside
         } else {
-            // The schema's objects stand in the archive alone.
-            let known_beside = |manifest: &Self| Fingerprint { schema: None, ..manifest.fingerprint.clone() };
-            self.snapshot == beside.snapshot && known_beside(self) == known_beside(beside)
+            self.snapshot == beside.snapshot && self.fingerprint.clone().beside() == beside.fingerprint.clone().beside()
         }
     }
 

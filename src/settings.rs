@@ -248,7 +248,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "fingerprint",
         default: "schema",
         values: "counts, schema or content",
-        help: "What a restore is compared with: rows of every table (counts), also every object of the schema (schema), also a checksum of the rows of every table (content)",
+        help: "What a restore is compared with: rows of every table (counts), also every object of the schema (schema), also a checksum of the rows of every table and of large objects (content)",
         check: checked::<Fingerprints>,
     },
     Property {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::checksum::Sum;
+use crate::checksum::{Ranges, Sum};
 use crate::manifest::Fingerprint;
 use crate::manifest::checks::{Answer, Name as CheckName, Recorded, Sql, Wants};
 use crate::text::count;
@@ -230,6 +230,10 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint, depth: Depth) -> Ver
             });
         }
     }
+    if !expected.large_object_contents.is_empty() {
+        compared += 1;
+        differences.extend(large_objects(&expected.large_object_contents, &found.large_object_contents));
+    }
     let mut notes = Vec::new();
     let checks = judge_checks(expected, found, &mut notes);
     compared += checks.len();
@@ -277,6 +281,22 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint, depth: Depth) -> Ver
         }
     }
     Verification { tables, checks, differences, notes, not_compared: Vec::new(), compared }
+}
+
+/// Large objects whose bytes differ: by oid, or by range of oids where there are many.
+fn large_objects(expected: &Ranges, found: &Ranges) -> Option<Difference> {
+    let differing = expected.differing(found);
+    let name = |(first, last): &(u32, u32)| {
+        if first == last { first.to_string() } else { format!("{first} to {last}") }
+    };
+    let named: Vec<String> = differing.iter().take(NAMED).map(name).collect();
+    let one = matches!(differing.as_slice(), [(first, last)] if first == last);
+    let (plural, more) = (if one { "" } else { "s" }, if differing.len() > NAMED { ", \u{2026}" } else { "" });
+    (!differing.is_empty()).then(|| Difference {
+        what: format!("content of large object{plural} {}{more}", named.join(", ")),
+        expected: format!("checksum {:.8}", expected.total().to_string()),
+        found: format!("checksum {:.8}", found.total().to_string()),
+    })
 }
 
 /// Judges the user's checks. One that the restored database can't be asked has failed: what it asks of may be what is missing.
@@ -364,6 +384,7 @@ fn maps<V>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checksum::Numbered;
     use crate::manifest::Sequence;
 
     fn sample() -> Fingerprint {
@@ -375,8 +396,19 @@ mod tests {
             objects: BTreeMap::from([("index".to_owned(), 3)]),
             schema: None,
             contents: BTreeMap::from([("public.users".to_owned(), "00ff".to_owned())]),
+            large_object_contents: large_objects(&[(16_385, b"a"), (16_386, b"b")]),
             checks: BTreeMap::new(),
         }
+    }
+
+    fn large_objects(all: &[(u32, &[u8])]) -> Ranges {
+        let mut sums = Ranges::default();
+        for (oid, bytes) in all {
+            let mut one = Numbered::new(*oid);
+            one.add(bytes);
+            sums.add(&one);
+        }
+        sums
     }
 
     #[test]
@@ -384,13 +416,13 @@ mod tests {
         let verification = compare(&sample(), &sample(), Depth::Full);
         assert!(verification.passed());
         assert_eq!(verification.rows(), 5562);
-        assert_eq!(verification.compared, 7);
+        assert_eq!(verification.compared, 8);
     }
 
     #[test]
     fn every_single_break_is_found() {
         type Break = (&'static str, fn(&mut Fingerprint));
-        let breaks: [Break; 9] = [
+        let breaks: [Break; 11] = [
             ("table public.users", |f| *f.tables.get_mut("public.users").unwrap() -= 1),
             ("table public.users", |f| {
                 f.tables.remove("public.users");
@@ -406,6 +438,10 @@ mod tests {
             ("content of table public.users", |f| {
                 drop(f.contents.insert("public.users".to_owned(), "00fe".to_owned()));
             }),
+            ("content of large object 16386", |f| {
+                f.large_object_contents = large_objects(&[(16_385, b"a"), (16_386, b"c")]);
+            }),
+            ("content of large objects 7, 16385, 16386", |f| f.large_object_contents = large_objects(&[(7, b"a")])),
         ];
         for (what, change) in breaks {
             let mut found = sample();

@@ -175,7 +175,7 @@ fn help_for_one_command() {
         destination           Where backups go
         drill-max-age         Within which time a restore drill must have passed for pgbackup:status to be content
         endpoint-url          Address of an S3-compatible store other than AWS
-        fingerprint           What a restore is compared with: rows of every table (counts), also every object of the schema (schema), also a checksum of the rows of every table (content) (default: schema)
+        fingerprint           What a restore is compared with: rows of every table (counts), also every object of the schema (schema), also a checksum of the rows of every table and of large objects (content) (default: schema)
         healthcheck-url       Address that is told of each backup's start and end, for a watchman such as healthchecks.io that cries when none comes
         keep-daily            Keep the newest backup of each of so many days (UTC) when pruning
         keep-hourly           Keep the newest backup of each of so many hours (UTC) when pruning

@@ -99,7 +99,7 @@ fn the_story_562_0_562() {
            Table  Expected  Found
            public.sportfin_order  5000  5000  equal
            public.sportfin_sportfinuser  562  562  equal
-           2 tables, 5562 rows, 28 values compared: all equal
+           2 tables, 5562 rows, 31 values compared: all equal
     -----> Putting web into maintenance
     -----> Putting the database of prod in place
     -----> Taking web out of maintenance
@@ -180,7 +180,7 @@ fn a_restore_can_be_looked_at_and_given_up() {
            Table  Expected  Found
            public.sportfin_order  5000  5000  equal
            public.sportfin_sportfinuser  562  562  equal
-           2 tables, 5562 rows, 28 values compared: all equal
+           2 tables, 5562 rows, 31 values compared: all equal
     =====> Staged beside the live database of prod as pgbackup_staging_<second>_prod
            Look at it with:  dokku pgbackup:query prod --staged "SELECT ..."
            Put it in place with: dokku pgbackup:restore:commit prod
@@ -218,7 +218,7 @@ fn a_restore_can_be_looked_at_and_given_up() {
            Table  Expected  Found
            public.sportfin_order  5000  5000  equal
            public.sportfin_sportfinuser  562  562  equal
-           2 tables, 5562 rows, 28 values compared: all equal
+           2 tables, 5562 rows, 31 values compared: all equal
     -----> Putting the database of prod in place
     =====> prod is restored from postgres-prod-<second>.tgz; the database was away for <duration>
            The replaced database is kept until <time> at least
@@ -267,6 +267,10 @@ fn versions_extensions_and_roles_of_the_other_server() {
     let old = host.service("old", Postgres::V15);
     let new = host.service("new", Postgres::V18);
     old.psql(include_str!("corpus/tables.sql"));
+    old.sql(
+        "SELECT lo_from_bytea(7, 'large'), lo_create(8), lo_put(8, 300000, 'behind a hole'), lo_create(3000000000)",
+    );
+    old.set("fingerprint", "content");
     let key = old.backup();
     let run = old.pgbackup("restore", &[&key, "--to", &new.name, "--force"]).succeeds().says("all equal");
     assert!(run.out().contains("app.everything"), "{}", run.out());

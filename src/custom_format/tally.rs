@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::expand::{Expand, Stage};
 use super::{BLOCK_DATA, BLOCK_LARGE_OBJECTS, Compression, END_MARK, FormatError, Toc, parse_number};
-use crate::checksum::Sum;
+use crate::checksum::{Numbered, Ranges, Sum};
 
 /// What the blocks held.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Contents {
     pub large_objects: u64,
     /// Checksums of the rows by the same ids, where they were asked for and the rows could be counted.
     pub sums: BTreeMap<i32, Sum>,
+    /// The same of the large objects.
+    pub large_object_sums: Ranges,
 }
 
 impl Contents {
@@ -48,12 +50,14 @@ pub struct Tally {
     summing: Option<Summing>,
 }
 
-/// Adds the lines of a text up, whatever pieces it comes in.
+/// Adds the lines of a text up, or the bytes of a large object, whatever pieces they come in.
 #[derive(Default)]
 struct Summing {
     sum: Sum,
     /// The line that has begun.
     open: Option<Box<Xxh3Default>>,
+    /// The large object that has begun.
+    large_object: Option<Numbered>,
 }
 
 impl std::fmt::Debug for Summing {
@@ -64,6 +68,10 @@ impl std::fmt::Debug for Summing {
 
 impl Summing {
     fn take(&mut self, text: &[u8]) {
+        if let Some(large_object) = &mut self.large_object {
+            large_object.add(text);
+            return;
+        }
         for line in text.split_inclusive(|byte| *byte == b'\n') {
             let ended = line.ends_with(b"\n");
             match &mut self.open {
@@ -271,8 +279,11 @@ impl Tally {
                 let (oid, rest) = self.number(input)?; // beyond 2^31 an oid is written as a negative number
                 match oid {
                     Some(0) => self.state = State::BlockType,
-                    Some(_) => {
+                    Some(oid) => {
                         self.contents.large_objects += 1;
+                        if let Some(summing) = &mut self.summing {
+                            summing.large_object = Some(Numbered::new(oid.cast_unsigned()));
+                        }
                         self.state = State::Length;
                     }
                     None => {}
@@ -360,7 +371,7 @@ impl Tally {
     fn chunk(&mut self, chunk: &[u8]) -> Result<(), FormatError> {
         if let Some(expand) = &mut self.expand {
             let lines = &mut self.block.lines;
-            let mut summing = self.summing.as_mut().filter(|_| self.block.kind == BlockKind::Rows);
+            let mut summing = self.summing.as_mut().filter(|_| self.block.kind != BlockKind::OtherRows);
             let expanded = expand.take(chunk, &mut |text| {
                 lines.take(text);
                 if let Some(summing) = summing.as_deref_mut() {
@@ -371,9 +382,11 @@ impl Tally {
         }
         if self.block.kind == BlockKind::Rows {
             self.block.lines.take(chunk);
-            if let Some(summing) = &mut self.summing {
-                summing.take(chunk);
-            }
+        }
+        if self.block.kind != BlockKind::OtherRows
+            && let Some(summing) = &mut self.summing
+        {
+            summing.take(chunk);
         }
         Ok(())
     }
@@ -389,6 +402,9 @@ impl Tally {
             }
         }
         if self.block.kind == BlockKind::LargeObjects {
+            if let Some(whole) = self.summing.as_mut().and_then(|summing| summing.large_object.take()) {
+                self.contents.large_object_sums.add(&whole);
+            }
             self.state = State::LargeObject;
             return Ok(());
         }

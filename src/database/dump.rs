@@ -16,7 +16,7 @@ use std::io::{Read, Write};
 use anyhow::{Context, Result, anyhow, bail};
 use postgres::error::SqlState;
 
-use crate::checksum::Sum;
+use crate::checksum::{Ranges, Sum};
 use crate::custom_format::{self, Entry, Toc};
 use crate::database::rows::{Refused, RowSession};
 use crate::database::session::{self, Session};
@@ -54,6 +54,8 @@ pub struct Dumped {
     pub sequences: BTreeMap<String, Sequence>,
     /// Checksums of the rows of the same tables, where they were asked for.
     pub contents: BTreeMap<String, String>,
+    /// And of the large objects.
+    pub large_object_contents: Ranges,
     /// Which way was taken, for the history.
     pub engine: &'static str,
 }
@@ -110,7 +112,9 @@ pub fn dump(
         step!("dump.rows");
         drop(stream);
         pg_dump.cancel();
-        return Ok(Dumped { rows, large_objects: 0, sequences, contents, engine: "rows by TCP" });
+        let large_object_contents = Ranges::default();
+        let engine = "rows by TCP";
+        return Ok(Dumped { rows, large_objects: 0, sequences, contents, large_object_contents, engine });
     }
     let held = by_pg_dump(&toc, stream, pg_dump, sums, sink)?;
     let entries: BTreeMap<i32, Entry> = toc.tables().map(|entry| (entry.dump_id, entry)).collect();
@@ -126,6 +130,7 @@ pub fn dump(
         large_objects: held.large_objects,
         sequences,
         contents: held.sums.iter().filter_map(named).collect(),
+        large_object_contents: held.large_object_sums,
         engine: "pg_dump",
     })
 }

@@ -14,7 +14,7 @@ use postgres::error::SqlState;
 
 use crate::checksum::Sum;
 use crate::database::rows::{Refused, RowSession};
-use crate::database::{schema, session, snapshot, words};
+use crate::database::{large_objects, schema, session, snapshot, words};
 use crate::interrupt;
 use crate::manifest::{Fingerprint, Sequence};
 use crate::service::RunningService;
@@ -120,6 +120,9 @@ pub fn read(
         fingerprint.schema = Some(schema::read(&mut client, schema::Side::Found, expected.form())?);
     }
     fingerprint.sequences = sequences(&mut client)?;
+    if !expected.large_object_contents.is_empty() {
+        fingerprint.large_object_contents = large_objects::sums(&mut client)?;
+    }
     let tables = snapshot::list_tables(&mut client)?;
     drop(client);
     let of_extensions = tables.iter().filter(|table| table.of_extension).map(|table| table.name.clone()).collect();

@@ -166,6 +166,7 @@ fn fill(
     print.sequences = dumped.sequences;
     print.tables = dumped.rows;
     print.contents = dumped.contents;
+    print.large_object_contents = dumped.large_object_contents;
     print.schema = schema.and_then(|schema| unchanged(context, &mut snapshot, schema));
     for table in snapshot.tables().clone().into_values().map(|table| table.name) {
         if let std::collections::btree_map::Entry::Vacant(uncounted) = print.tables.entry(table) {
@@ -219,8 +220,7 @@ fn fill(
         .finish(&[(MANIFEST, &description.to_json()?), (GLOBALS, &globals)])
         .map_err(|error| Transfer::new("packing the dump", error))?;
     step!("backup.packed");
-    // Only who reads the archive asks for it.
-    description.fingerprint.schema = None;
+    description.fingerprint = description.fingerprint.beside();
     crate::interrupt::check()?;
     let (head, bytes, digest, marks) = if let Some(recipient) = recipient {
         let (bytes, digest, marks) = encrypt(context, archive, recipient, upload)?;
