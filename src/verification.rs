@@ -3,6 +3,7 @@
 //! Only what the manifest knows is compared: a backup of dokku-postgres brings no manifest, and then the rows of its own dump
 //! are what is expected.
 
+mod expression;
 mod objects;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -53,7 +53,7 @@ fn checks_are_recorded_compared_and_shown() {
            none  no rows  no rows  passed
            orphans  0  0  passed
            users  at least 500  562  passed
-           2 tables, 652 rows, 28 values compared: all equal
+           2 tables, 652 rows, 31 values compared: all equal
     =====> postgres-prod-<second>.tgz restores to what was saved (<duration>)
     exit 0
     ");

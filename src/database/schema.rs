@@ -19,23 +19,24 @@ const LOCK_TIMEOUT: &str = "3s";
 /// Name, what it is part of, definition; see there.
 const QUERIES: &str = include_str!("schema.sql");
 
-/// What stands in front of each query.
+/// What stands in front of each query. `foreign_acl`: what was given of objects that are not dumped themselves but for their grants,
+/// the server's own and those of extensions.
 const VIEWS: &str = "WITH ours AS (SELECT oid, nspname, nspowner, nspacl, pg_catalog.quote_ident(nspname) AS name FROM pg_catalog.pg_namespace
     WHERE nspname <> 'information_schema' AND nspname !~ '^pg_'),
   member AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'),
   class AS (SELECT c.oid, c.relkind, c.relpersistence, c.relispopulated, c.relispartition, c.relpartbound, c.reloftype, c.reloptions, c.relreplident,
-      c.relrowsecurity, c.relforcerowsecurity, c.relowner, c.relacl, c.reltype, c.reltoastrelid, o.name || '.' || pg_catalog.quote_ident(c.relname) AS name,
+      c.relrowsecurity, c.relforcerowsecurity, c.relowner, c.relacl, c.reltype, c.reltoastrelid, c.relam, o.name || '.' || pg_catalog.quote_ident(c.relname) AS name,
       CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
         WHEN 'f' THEN 'foreign table' WHEN 'S' THEN 'sequence' ELSE 'composite type' END AS kind
     FROM pg_catalog.pg_class c JOIN ours o ON o.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
       AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND m.objid = c.oid)),
   type AS (SELECT t.oid, t.typtype, t.typbasetype, t.typtypmod, t.typnotnull, t.typdefault, t.typcollation, t.typowner, t.typacl, o.name || '.' || pg_catalog.quote_ident(t.typname) AS name,
-      CASE t.typtype WHEN 'e' THEN 'enum type' WHEN 'd' THEN 'domain' WHEN 'r' THEN 'range type' WHEN 'c' THEN 'composite type' ELSE 'type' END AS kind
+      CASE t.typtype WHEN 'e' THEN 'enum type' WHEN 'd' THEN 'domain' WHEN 'r' THEN 'range type' WHEN 'c' THEN 'composite type' WHEN 'p' THEN 'type without definition' ELSE 'type' END AS kind
     FROM pg_catalog.pg_type t JOIN ours o ON o.oid = t.typnamespace
-    WHERE (t.typtype IN ('e', 'd', 'r') OR (t.typtype = 'b' AND t.typcategory <> 'A')
+    WHERE (t.typtype IN ('e', 'd', 'r') OR (t.typtype = 'p' AND NOT t.typisdefined) OR (t.typtype = 'b' AND t.typcategory <> 'A')
         OR (t.typtype = 'c' AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c')))
       AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND m.objid = t.oid)),
-  thing (what, part_of, owner, acl, acl_kind, acl_owner) AS (
+  owned (what, part_of, owner, acl, acl_kind, acl_owner) AS (
     SELECT kind || ' ' || name, kind || ' ' || name, relowner, relacl, (CASE relkind WHEN 'S' THEN 's' ELSE 'r' END)::pg_catalog.\"char\", relowner FROM class WHERE relkind <> 'c'
     UNION ALL SELECT 'column ' || c.name || '.' || pg_catalog.quote_ident(a.attname), c.kind || ' ' || c.name, NULL, a.attacl, 'c'::pg_catalog.\"char\", c.relowner
       FROM class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid WHERE a.attacl IS NOT NULL AND a.attnum > 0 AND NOT a.attisdropped
@@ -52,7 +53,24 @@ const VIEWS: &str = "WITH ours AS (SELECT oid, nspname, nspowner, nspacl, pg_cat
     UNION ALL SELECT 'event trigger ' || pg_catalog.quote_ident(e.evtname), 'event trigger ' || pg_catalog.quote_ident(e.evtname), e.evtowner, NULL, NULL, NULL FROM pg_catalog.pg_event_trigger e
       WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_event_trigger'::pg_catalog.regclass AND m.objid = e.oid)
     UNION ALL SELECT 'statistics ' || o.name || '.' || pg_catalog.quote_ident(s.stxname), 'statistics ' || o.name || '.' || pg_catalog.quote_ident(s.stxname), s.stxowner, NULL, NULL, NULL
-      FROM pg_catalog.pg_statistic_ext s JOIN ours o ON o.oid = s.stxnamespace JOIN class c ON c.oid = s.stxrelid)
+      FROM pg_catalog.pg_statistic_ext s JOIN ours o ON o.oid = s.stxnamespace JOIN class c ON c.oid = s.stxrelid),
+  foreign_acl (classid, objid, objsubid, acl, kind, owner) AS (
+    SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, oid, 0, relacl, (CASE relkind WHEN 'S' THEN 's' ELSE 'r' END)::pg_catalog.\"char\", relowner FROM pg_catalog.pg_class WHERE relacl IS NOT NULL
+    UNION ALL SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, a.attnum, a.attacl, 'c', c.relowner FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid WHERE a.attacl IS NOT NULL
+    UNION ALL SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, oid, 0, proacl, 'f', proowner FROM pg_catalog.pg_proc WHERE proacl IS NOT NULL
+    UNION ALL SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, oid, 0, typacl, 'T', typowner FROM pg_catalog.pg_type WHERE typacl IS NOT NULL
+    UNION ALL SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass, oid, 0, nspacl, 'n', nspowner FROM pg_catalog.pg_namespace WHERE nspacl IS NOT NULL AND nspname NOT IN ('public', 'information_schema')
+    UNION ALL SELECT 'pg_catalog.pg_language'::pg_catalog.regclass, oid, 0, lanacl, 'l', lanowner FROM pg_catalog.pg_language WHERE lanacl IS NOT NULL
+    UNION ALL SELECT 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass, oid, 0, fdwacl, 'F', fdwowner FROM pg_catalog.pg_foreign_data_wrapper WHERE fdwacl IS NOT NULL
+    UNION ALL SELECT 'pg_catalog.pg_foreign_server'::pg_catalog.regclass, oid, 0, srvacl, 'S', srvowner FROM pg_catalog.pg_foreign_server WHERE srvacl IS NOT NULL),
+  thing (what, part_of, owner, acl, acl_base) AS (
+    SELECT what, part_of, owner, acl, pg_catalog.acldefault(acl_kind, acl_owner) FROM owned
+    UNION ALL SELECT i.type || ' ' || i.identity, i.type || ' ' || i.identity, NULL, f.acl, COALESCE(p.initprivs, pg_catalog.acldefault(f.kind, f.owner))
+      FROM foreign_acl f LEFT JOIN pg_catalog.pg_init_privs p ON p.classoid = f.classid AND p.objoid = f.objid AND p.objsubid = f.objsubid,
+        LATERAL pg_catalog.pg_identify_object(f.classid, f.objid, f.objsubid) i
+      WHERE f.acl IS DISTINCT FROM p.initprivs AND i.schema IS DISTINCT FROM 'information_schema'
+        AND (f.objid < 16384 OR f.classid IN ('pg_catalog.pg_language'::pg_catalog.regclass, 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass)
+          OR EXISTS (SELECT FROM member m WHERE m.classid = f.classid AND m.objid = f.objid)))
 ";
 
 /// Columns and rows of a table that a publication is limited to, and schemas in a publication: since PostgreSQL 15.
@@ -138,7 +156,7 @@ mod tests {
     fn every_query_is_whole_and_filled_in() {
         for version in [120_000, 150_018, 180_001] {
             let all: Vec<String> = queries(version, Side::Found).collect();
-            assert_eq!(all.len(), 26);
+            assert_eq!(all.len(), 30);
             for query in all {
                 let open = query.match_indices('%').any(|(at, _)| query[at + 1..].starts_with(char::is_uppercase));
                 assert!(!open, "{query}");

@@ -13,15 +13,27 @@ use crate::checksum::Sum;
 /// Names and definitions up to this length are kept as they are: some ten thousand tables.
 pub const LARGEST: usize = 16 << 20;
 
+/// Which objects are read and how their definitions are written: raised with each change to that, so that a backup of another version of pgbackup
+/// is compared by what is there, and no change of ours is taken for one of the database's.
+pub const READING: u32 = 2;
+
 /// What is known of a schema.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
+    /// The [`READING`] of who wrote it.
+    #[serde(default = "first")]
+    pub reading: u32,
     /// Each object with its definition; an empty one says that it is there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub objects: BTreeMap<String, String>,
     /// Instead of `objects`, where there are too many: what stands by itself with the digest of all that belongs to it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub digests: BTreeMap<String, String>,
+}
+
+/// Before it was written down.
+fn first() -> u32 {
+    1
 }
 
 /// Something in a schema, as it is read.
@@ -38,7 +50,7 @@ pub struct Object {
 impl Schema {
     /// Collects objects. When they take more than `largest` bytes, digests are all that is kept.
     pub fn collect<E>(objects: impl Iterator<Item = Result<Object, E>>, largest: usize) -> Result<Self, E> {
-        let mut schema = Self::default();
+        let mut schema = Self { reading: READING, ..Self::default() };
         let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
         let mut bytes = 0;
         for object in objects {

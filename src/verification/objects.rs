@@ -1,12 +1,13 @@
 //! Objects of a schema against each other, one by one.
 //!
 //! PostgreSQL keeps expressions parsed and writes them anew. It may write what it has read from its own dump in other words: `CHECK (state
-//! IN ('a', 'b'))` over a varchar column changes its casts and parentheses. So definitions that hold expressions are compared without
-//! them. Another major version writes more in words of its own: there the objects must be there, and what is stable is compared.
+//! IN ('a', 'b'))` over a varchar column changes its casts and parentheses. So definitions that hold expressions are compared by what these
+//! [mean](expression). Another major version writes more in words of its own: there the objects must be there, and what is stable is compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::manifest::schema::Schema;
+use crate::manifest::schema::{READING, Schema};
+use crate::verification::expression::normal;
 use crate::verification::{Depth, Difference, NONE};
 
 /// What of an object can be compared.
@@ -40,8 +41,17 @@ const EXPRESSIONS: [&str; 16] = [
     "foreign key ",
 ];
 /// Kinds whose definitions don't depend on the version.
-const STABLE: [&str; 6] =
-    ["column ", "comment on ", "enum type ", "owner of ", "row security of ", "schema of extension "];
+const STABLE: [&str; 9] = [
+    "column ",
+    "comment on ",
+    "enum type ",
+    "order of columns of ",
+    "owner of ",
+    "row security of ",
+    "schema of extension ",
+    "security label",
+    "user mapping of ",
+];
 /// What a newer major version may give or write otherwise by itself.
 const PASSING: [&str; 3] = ["revoke ", "default privileges ", "body of function "];
 
@@ -54,18 +64,26 @@ impl Kind {
 
 /// Compares; returns the differences, the notes and how much was compared.
 pub fn compare(expected: &Schema, found: &Schema, depth: Depth) -> (Vec<Difference>, Vec<Difference>, usize) {
+    // Another version of ours may write what is the same in other words.
+    let same_words = expected.reading == found.reading;
+    let depth = if same_words { depth } else { Depth::AcrossMajors };
     if !expected.digests.is_empty() {
-        return if depth == Depth::Full {
-            (digests(expected, found), Vec::new(), expected.digests.len())
-        } else {
+        let (left_out, mut differences): (Vec<_>, Vec<_>) = digests(expected, found).into_iter().partition(is_left_out);
+        if depth != Depth::Full {
             // A digest knows nothing of versions: what stands by itself has to be there.
-            let mut differences = digests(expected, found);
             differences.retain(|difference| difference.found == NONE && Kind::of(&difference.what).lasting);
-            (differences, Vec::new(), expected.digests.len())
-        };
+        }
+        return (differences, left_out.into_iter().map(as_note).collect(), expected.digests.len());
     }
     let (mut differences, mut notes) = (Vec::new(), Vec::new());
     let mut compared = 0;
+    if !same_words {
+        notes.push(Difference {
+            what: "objects of the schema".to_owned(),
+            expected: "written by another version of pgbackup".to_owned(),
+            found: "compared by name".to_owned(),
+        });
+    }
     for (name, definition) in &expected.objects {
         let kind = Kind::of(name);
         if depth != Depth::Full && !kind.lasting {
@@ -73,13 +91,17 @@ pub fn compare(expected: &Schema, found: &Schema, depth: Depth) -> (Vec<Differen
         }
         compared += 1;
         let difference = |found: &str| {
-            let (expected, found) = excerpts(definition, found);
+            let (expected, found) = excerpts(name, definition, found);
             Difference { what: name.clone(), expected, found }
         };
         match found.objects.get(name) {
-            None => differences.push(Difference { found: NONE.to_owned(), ..difference("") }),
-            Some(found) if found == definition || (depth != Depth::Full && !kind.stable) => {}
-            Some(found) if kind.expression && plain(found) == plain(definition) => {}
+            None => {
+                let missing = Difference { found: NONE.to_owned(), ..difference("") };
+                if is_left_out(&missing) { notes.push(as_note(missing)) } else { differences.push(missing) }
+            }
+            Some(found) if found == definition => {}
+            Some(_) if depth != Depth::Full && !(kind.stable && same_words) => {}
+            Some(found) if kind.expression && normal(found) == normal(definition) => {}
             // The rows that were saved break it.
             Some(found) if name.starts_with("foreign key ") && found.strip_suffix(" NOT VALID") == Some(definition) => {
                 notes.push(Difference {
@@ -97,16 +119,27 @@ pub fn compare(expected: &Schema, found: &Schema, depth: Depth) -> (Vec<Differen
         let more = found.objects.iter().filter(|(name, _)| !expected.objects.contains_key(*name));
         for (name, definition) in more.filter(|(name, _)| public || !name.contains(" schema public")) {
             compared += 1;
-            let (found, _) = excerpts(definition, "");
+            let (found, _) = excerpts(name, definition, "");
             differences.push(Difference { what: name.clone(), expected: NONE.to_owned(), found });
         }
     }
     (without_parts(differences), notes, compared)
 }
 
+/// What a restore leaves out on purpose: a copy must not compete with the original for its slot.
+fn is_left_out(difference: &Difference) -> bool {
+    difference.what.starts_with("subscription ") && difference.found == NONE
+}
+
+fn as_note(left_out: Difference) -> Difference {
+    Difference { found: "not restored".to_owned(), ..left_out }
+}
+
 fn digests(expected: &Schema, found: &Schema) -> Vec<Difference> {
     let names: BTreeSet<&String> = expected.digests.keys().chain(found.digests.keys()).collect();
     let side = |schema: &Schema, name: &String| match schema.digests.get(name) {
+        // With a server go the mappings of users, of whose secrets nothing is told.
+        Some(_) if name.starts_with("server ") => "a digest that is not shown".to_owned(),
         Some(digest) => format!("digest {digest:.8}"),
         None => NONE.to_owned(),
     };
@@ -117,7 +150,7 @@ fn digests(expected: &Schema, found: &Schema) -> Vec<Difference> {
         .collect()
 }
 
-/// When a table is missing, its columns, grants and comments are too: the table alone is told.
+/// When a table is missing, its columns, grants and comments are too: the table alone is told. When a column is, so is the order of columns.
 fn without_parts(differences: Vec<Difference>) -> Vec<Difference> {
     let names = |of_side: fn(&Difference) -> &String| -> BTreeSet<String> {
         differences
@@ -134,6 +167,11 @@ fn without_parts(differences: Vec<Difference>) -> Vec<Difference> {
         names.iter().filter_map(relation).collect()
     };
     let (gone_relations, new_relations) = (relations(&gone), relations(&new));
+    let columns: Vec<&str> = gone.iter().chain(&new).filter_map(|name| name.strip_prefix("column ")).collect();
+    let other_columns = |relation: &str| {
+        let is_of = |column: &&str| column.strip_prefix(relation).is_some_and(|rest| rest.starts_with('.'));
+        columns.iter().any(is_of)
+    };
     differences
         .into_iter()
         .filter(|difference| {
@@ -142,7 +180,10 @@ fn without_parts(differences: Vec<Difference>) -> Vec<Difference> {
             } else if difference.expected == NONE {
                 (&new, &new_relations)
             } else {
-                return true;
+                let ordered = difference.what.strip_prefix("order of columns of ");
+                return ordered.is_none_or(|of| {
+                    !of.match_indices(' ').any(|(at, _)| other_columns(of.get(at + 1..).unwrap_or_default()))
+                });
             };
             !is_part(&difference.what, all, relations)
         })
@@ -165,9 +206,14 @@ fn is_part(name: &str, all: &BTreeSet<String>, relations: &BTreeSet<String>) -> 
     })
 }
 
-/// The definitions around the first letter that differs, when they are long.
-fn excerpts(expected: &str, found: &str) -> (String, String) {
+/// The definitions around the first letter that differs, when they are long. Of the options of a user's mapping the names alone are shown.
+fn excerpts(name: &str, expected: &str, found: &str) -> (String, String) {
     const SHOWN: usize = 160;
+    if name.starts_with("user mapping of ") {
+        let names = |text: &str| text.split_once(" values ").map_or("no options", |(names, _)| names).to_owned();
+        let (expected, found) = (names(expected), names(found));
+        return if expected == found { (expected, "other values".to_owned()) } else { (expected, found) };
+    }
     let same = expected.chars().zip(found.chars()).take_while(|(a, b)| a == b).count();
     let excerpt = |text: &str| {
         if text.is_empty() {
@@ -189,85 +235,15 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A definition without casts, parentheses and blanks; what stands in quotes stays as it is.
-fn plain(definition: &str) -> String {
-    let mut kept = String::with_capacity(definition.len());
-    let mut rest = definition;
-    while let Some(letter) = rest.chars().next() {
-        if let Some(cast) = rest.strip_prefix("::") {
-            rest = behind_type(cast);
-            continue;
-        }
-        if letter == '\'' || letter == '"' {
-            // A doubled quote ends one text and begins the next at once.
-            let end = rest.get(1..).and_then(|text| text.find(letter)).map_or(rest.len(), |at| at + 2);
-            let (quoted, behind) = rest.split_at_checked(end).unwrap_or((rest, ""));
-            kept.push_str(quoted);
-            rest = behind;
-            continue;
-        }
-        if !letter.is_whitespace() && letter != '(' && letter != ')' {
-            kept.push(letter);
-        }
-        rest = rest.get(letter.len_utf8()..).unwrap_or_default();
-    }
-    kept
-}
-
-/// What stands behind the name of a type.
-fn behind_type(text: &str) -> &str {
-    const MORE: [&str; 8] = [
-        " varying",
-        " precision",
-        " without time zone",
-        " with time zone",
-        " year to month",
-        " day to second",
-        " hour to minute",
-        " minute to second",
-    ];
-    let mut rest = text;
-    // The parts of a name that has a schema.
-    loop {
-        if let Some(quoted) = rest.strip_prefix('"') {
-            rest = quoted.split_once('"').map_or("", |(_, behind)| behind);
-        } else {
-            rest = rest.trim_start_matches(|letter: char| letter.is_alphanumeric() || letter == '_' || letter == '$');
-        }
-        match rest.chars().next() {
-            Some('"') => {}
-            Some('.') => rest = rest.strip_prefix('.').unwrap_or_default(),
-            _ => break,
-        }
-    }
-    loop {
-        let before = rest.len();
-        for more in MORE {
-            rest = rest.strip_prefix(more).unwrap_or(rest);
-        }
-        if let Some((inside, behind)) = rest.strip_prefix('(').and_then(|inside| inside.split_once(')'))
-            && inside.bytes().all(|byte| byte.is_ascii_digit() || byte == b',')
-        {
-            rest = behind;
-        }
-        rest = rest.strip_prefix("[]").unwrap_or(rest);
-        if rest.len() == before {
-            return rest;
-        }
-    }
-}
-
 /// Objects as a map, for tests and callers that have some.
 impl FromIterator<(String, String)> for Schema {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(objects: I) -> Self {
-        Self { objects: objects.into_iter().collect(), digests: BTreeMap::new() }
+        Self { reading: READING, objects: objects.into_iter().collect(), digests: BTreeMap::new() }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn schema(objects: &[(&str, &str)]) -> Schema {
@@ -342,6 +318,71 @@ mod tests {
     }
 
     #[test]
+    fn what_another_version_of_ours_has_read_is_compared_by_name() {
+        let mut old = sample();
+        old.reading = 1;
+        let mut found = sample();
+        found.objects.insert("order of columns of table public.users".to_owned(), "mail".to_owned());
+        found.objects.insert("column public.users.mail".to_owned(), "text, NOT NULL".to_owned());
+        assert!(told(&old, &found, Depth::Full).is_empty());
+        assert_eq!(compare(&old, &found, Depth::Full).1.len(), 1, "a note says so");
+        found.objects.remove("column public.users.mail");
+        assert_eq!(told(&old, &found, Depth::Full), ["column public.users.mail is missing"]);
+        let digests = |reading, digest: &str| Schema {
+            reading,
+            digests: BTreeMap::from([("table public.users".to_owned(), digest.to_owned())]),
+            ..Schema::default()
+        };
+        assert!(told(&digests(1, "00"), &digests(READING, "01"), Depth::Full).is_empty());
+        assert_eq!(told(&digests(READING, "00"), &digests(READING, "01"), Depth::Full).len(), 1);
+        let read: Schema = serde_json::from_str("{}").unwrap();
+        assert_eq!(read.reading, 1);
+    }
+
+    #[test]
+    fn the_order_of_columns_is_told_where_all_are_there() {
+        let ordered = |columns: &[&str]| -> Schema {
+            let parts = columns.iter().map(|column| (format!("column public.t.{column}"), "text".to_owned()));
+            let order = ("order of columns of table public.t".to_owned(), columns.join(", "));
+            parts.chain([order, ("table public.t".to_owned(), String::new())]).collect()
+        };
+        assert_eq!(
+            told(&ordered(&["a", "b"]), &ordered(&["b", "a"]), Depth::AcrossMajors),
+            ["order of columns of table public.t: a, b expected, b, a found"]
+        );
+        assert_eq!(told(&ordered(&["a", "b"]), &ordered(&["b"]), Depth::Full), ["column public.t.a is missing"]);
+    }
+
+    #[test]
+    fn secrets_of_user_mappings_are_compared_and_not_told() {
+        let name = "user mapping of app on server s";
+        let mapping = |definition: &str| schema(&[(name, definition)]);
+        let before = mapping("with password, user values 0123456789abcdef");
+        let said = |found: &Schema| told(&before, found, Depth::AcrossMajors);
+        assert_eq!(
+            said(&mapping("with password, user values 123456789abcdef0")),
+            [format!("{name}: with password, user expected, other values found")]
+        );
+        assert_eq!(
+            said(&mapping("with user values 123456789abcdef0")),
+            [format!("{name}: with password, user expected, with user found")]
+        );
+        assert_eq!(said(&mapping("")), [format!("{name}: with password, user expected, no options found")]);
+        assert_eq!(said(&schema(&[])), [format!("{name} is missing")]);
+        let (differences, ..) = compare(&schema(&[]), &before, Depth::Full);
+        assert!(!format!("{differences:?}").contains("0123"), "{differences:?}");
+    }
+
+    #[test]
+    fn subscriptions_that_a_restore_leaves_out_are_a_note() {
+        let with = schema(&[("subscription s", "to p")]);
+        let (differences, notes, _) = compare(&with, &schema(&[]), Depth::Full);
+        assert!(differences.is_empty());
+        assert_eq!(notes[0].sentence(), "subscription s: to p expected, not restored found");
+        assert_eq!(told(&schema(&[]), &with, Depth::Full), ["subscription s is there, but not in the backup"]);
+    }
+
+    #[test]
     fn broken_foreign_keys_are_a_note() {
         let expected = schema(&[("foreign key public.a.b", "FOREIGN KEY (b) REFERENCES public.b(id)")]);
         let found = schema(&[("foreign key public.a.b", "FOREIGN KEY (b) REFERENCES public.b(id) NOT VALID")]);
@@ -349,30 +390,5 @@ mod tests {
         assert!(differences.is_empty());
         assert_eq!(notes.len(), 1);
         assert_eq!(told(&found, &expected, Depth::Full).len(), 1);
-    }
-
-    #[test]
-    fn casts_and_parentheses_of_expressions_dont_count() {
-        for (before, after) in [
-            (
-                "CHECK (((state)::text = ANY ((ARRAY['a'::character varying, 'b (::x)'::character varying])::text[])))",
-                "CHECK (((state)::text = ANY (ARRAY[('a'::character varying)::text, ('b (::x)'::character varying)::text])))",
-            ),
-            ("('now'::timestamp(3) without time zone)", "'now'"),
-            ("x::app.\"Odd type\"[] || 1", "(x || 1)"),
-            ("n::numeric(10,2) > 1", "n > 1"),
-        ] {
-            assert_eq!(plain(before), plain(after));
-        }
-        assert_ne!(plain("CHECK (a > 1)"), plain("CHECK (a > 2)"));
-        assert_ne!(plain("'a b'"), plain("'ab'"));
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_is_written_can_be_made_plain(text in r#"[a-z'":()\[\], é.$]{0,40}"#) {
-            let once = plain(&text);
-            prop_assert!(once.len() <= text.len());
-        }
     }
 }

@@ -502,11 +502,16 @@ impl Expectation {
             let more = more.trim();
             if more.is_empty() { of.collate.clone() } else { format!("{} {more}", of.collate) }
         };
+        let limit = |of: &DatabaseDescription| match of.connection_limit {
+            -1 => "no limit".to_owned(),
+            limit => limit.to_string(),
+        };
         for (what, expected, found) in [
             ("owner", &expected.owner, &found.owner),
             ("encoding", &expected.encoding, &found.encoding),
             ("collation", &collation(expected), &collation(&found)),
             ("character type", &expected.ctype, &found.ctype),
+            ("connection limit", &limit(expected), &limit(&found)),
         ] {
             verification.compared += 1;
             if expected != found {
