@@ -65,12 +65,14 @@ SELECT 'default of column ' || c.name || '.' || pg_catalog.quote_ident(a.attname
 FROM class c JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid
 JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum WHERE NOT a.attisdropped;
 
--- Constraints. NOT NULL belongs to the column; the foreign keys that a partition has from its parent get names of their own.
+-- Constraints. NOT NULL belongs to the column; the foreign keys that a partition has from its parent get names of their own. That the
+-- triggers of one are disabled is not dumped: in a restored database they are not.
 SELECT k.kind || ' ' || c.name || '.' || pg_catalog.quote_ident(k.conname), c.kind || ' ' || c.name, pg_catalog.pg_get_constraintdef(k.oid)
     || COALESCE(' with ' || (SELECT pg_catalog.string_agg(o, ', ' ORDER BY o COLLATE pg_catalog."C") FROM pg_catalog.pg_class r, LATERAL pg_catalog.unnest(r.reloptions) o WHERE r.oid = i.indexrelid), '')
     || COALESCE(' partition of ' || (SELECT h.inhparent::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.indexrelid), '')
     || CASE WHEN i.indisclustered THEN ' (clustered)' ELSE '' END || CASE WHEN i.indisreplident THEN ' (replica identity)' ELSE '' END
     || CASE WHEN NOT i.indisvalid THEN ' (invalid)' ELSE '' END
+    || CASE WHEN %INVALID% AND EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgisinternal AND t.tgenabled <> 'O') THEN ' (its triggers are disabled)' ELSE '' END
 FROM (SELECT CASE contype WHEN 'c' THEN 'check constraint' WHEN 'f' THEN 'foreign key' WHEN 'p' THEN 'primary key'
         WHEN 'u' THEN 'unique constraint' WHEN 'x' THEN 'exclusion constraint' END AS kind, oid, conname, conrelid, CASE WHEN contype <> 'f' THEN conindid END AS conindid
       FROM pg_catalog.pg_constraint WHERE contype IN ('c', 'p', 'u', 'x') OR (contype = 'f' AND conparentid = 0)) k
