@@ -91,30 +91,43 @@ pub enum Locked {
 /// # Errors
 /// When the file can't be opened or locked, or when we were asked to stop while waiting.
 pub fn lock(path: &Path, wait: Duration) -> Result<Locked> {
+    lock_when(path, wait, || Ok(true))
+}
+
+/// The same, for one who tries only while he may.
+///
+/// # Errors
+/// Those of [`lock`], and whatever `may` says.
+pub fn lock_when(path: &Path, wait: Duration, may: impl Fn() -> Result<bool>) -> Result<Locked> {
     let until = Instant::now() + wait;
     let failed = || format!("{} can't be locked", path.display());
     loop {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-        let file = file.with_context(failed)?;
-        match file.try_lock() {
-            Ok(()) => {
-                let ours = file.metadata().with_context(failed)?;
-                match fs::metadata(path) {
-                    Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => {
-                        if ours.len() == 0 {
-                            inherit_owner(path).with_context(failed)?;
+        if may()? {
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+            let file = file.with_context(failed)?;
+            match file.try_lock() {
+                Ok(()) => {
+                    let ours = file.metadata().with_context(failed)?;
+                    match fs::metadata(path) {
+                        Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => {
+                            if ours.len() == 0 {
+                                inherit_owner(path).with_context(failed)?;
+                            }
+                            return Ok(Locked::Ours(file));
                         }
-                        return Ok(Locked::Ours(file));
+                        _ => continue,
                     }
-                    _ => continue,
                 }
+                Err(fs::TryLockError::WouldBlock) => {}
+                Err(fs::TryLockError::Error(error)) => return Err(error).with_context(failed),
             }
-            Err(fs::TryLockError::WouldBlock) if Instant::now() >= until => return Ok(Locked::Theirs),
-            Err(fs::TryLockError::WouldBlock) => {}
-            Err(fs::TryLockError::Error(error)) => return Err(error).with_context(failed),
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(Locked::Theirs);
         }
         crate::interrupt::check()?;
-        std::thread::sleep(Duration::from_millis(50).min(until.saturating_duration_since(Instant::now())));
+        std::thread::sleep(Duration::from_millis(50).min(left));
     }
 }
 

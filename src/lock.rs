@@ -22,8 +22,6 @@ use crate::service::name::ServiceName;
 
 /// Commands that go first where several wait.
 const FIRST: [&str; 3] = ["restore", "restore:commit", "rollback"];
-/// How often one that waits looks whether it may begin.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// A service that is ours until this is dropped, or until we die.
 #[derive(Debug)]
@@ -100,20 +98,7 @@ fn take_first(path: &Path, wait: Duration) -> Result<Locked> {
 
 /// Waits until nobody goes first.
 fn take_behind(path: &Path, wait: Duration) -> Result<Locked> {
-    let until = Instant::now() + wait;
-    loop {
-        if !durable::is_locked(&first(path))?
-            && let ours @ Locked::Ours(_) = durable::lock(path, Duration::ZERO)?
-        {
-            return Ok(ours);
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(Locked::Theirs);
-        }
-        crate::interrupt::check()?;
-        std::thread::sleep(LOOK.min(left));
-    }
+    durable::lock_when(path, wait, || Ok(!durable::is_locked(&first(path))?))
 }
 
 /// The file that is held by the one who goes first.
