@@ -94,10 +94,14 @@ impl Journal {
     /// # Errors
     /// When it can't be written: the step it announces must not be taken then.
     pub fn write(&self, state: &State) -> Result<(), Failure> {
+        let _alone = self.alone();
+        self.put(state)
+    }
+
+    fn put(&self, state: &State) -> Result<(), Failure> {
         let mut text = serde_json::to_vec_pretty(state)
             .map_err(|error| Failure::failed("The restore's journal can't be written").because(error))?;
         text.push(b'\n');
-        let _alone = self.alone();
         durable::write(&self.path, &text, 0o600).map_err(|error| {
             Failure::failed("The restore's journal can't be written").because(error).hint(format!(
                 "Look at the space left with: df -h {}",
@@ -139,7 +143,10 @@ impl Journal {
     /// # Errors
     /// When the journal can't be read or written.
     pub fn follow(&self, app: &str, new: &str, stays: bool) -> Result<(), Failure> {
-        let alone = self.alone();
+        if !self.path.exists() {
+            return Ok(());
+        }
+        let _alone = self.alone();
         let Some(mut state) = self.read()? else { return Ok(()) };
         let apps = &mut state.lift_maintenance;
         let Some(at) = apps.iter().position(|other| other == app) else { return Ok(()) };
@@ -147,10 +154,7 @@ impl Journal {
             apps.remove(at);
         }
         apps.push(new.to_owned());
-        let text = serde_json::to_vec_pretty(&state).map_err(anyhow::Error::from);
-        let written = text.and_then(|text| durable::write(&self.path, &text, 0o600));
-        drop(alone);
-        written.map_err(|error| Failure::failed("The restore's journal can't be written").because(error))
+        self.put(&state)
     }
 
     /// One who changes it at a time: `apps:rename` may come in the middle of a restore. It is no reason to wait long, or to do nothing.
