@@ -12,15 +12,17 @@ use crate::error::Failure;
 use crate::lock::Lock;
 use crate::service::{RunningService, Service};
 
-/// Asks for the service's name and takes the service again. With `--force` nothing is asked and the service stays taken.
+/// Asks for the service's name and takes the service again; then `still` looks whether all else that was shown is still so. With `--force`
+/// nothing is asked, the service stays taken and nothing has to be looked at again.
 ///
 /// # Errors
-/// When another word is typed, nobody can be asked, or the database was replaced meanwhile.
+/// When another word is typed, nobody can be asked, the database was replaced meanwhile, or `still` says so.
 pub fn confirm(
     context: &Context,
     (running, lock): (RunningService, Lock),
     doing: &str,
     warning: &str,
+    still: impl FnOnce(&RunningService) -> Result<()>,
 ) -> Result<(RunningService, Lock)> {
     if context.environment.force {
         return Ok((running, lock));
@@ -33,10 +35,11 @@ pub fn confirm(
     // Another address, other links, another password: whatever was changed meanwhile.
     let running = Service::find(&context.environment.lib_root, name)?.running(&context.docker)?;
     recovery::settle(context, &running, &lock)?;
-    if session::identity(&running)? == asked_of {
-        return Ok((running, lock));
+    if session::identity(&running)? != asked_of {
+        return Err(otherwise(&running, "its database was replaced"));
     }
-    Err(otherwise(&running, "its database was replaced"))
+    still(&running)?;
+    Ok((running, lock))
 }
 
 /// The failure of who has said yes to something that is no longer so.

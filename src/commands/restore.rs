@@ -148,10 +148,12 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     plan::show(context, &source, &running)?;
     if !args.stage_only {
         let warning = format!("This replaces the database of {target} with {}", source.describe());
-        (running, lock) = asked::confirm(context, (running, lock), "restore", &warning)
+        let still = |running: &RunningService| {
+            swap_in::refuse_second_staging(running)?;
+            plan::refuse_if_too_large(&source, running)
+        };
+        (running, lock) = asked::confirm(context, (running, lock), "restore", &warning, still)
             .map_err(|error| hint_for_stdin(error, &source))?;
-        swap_in::refuse_second_staging(&running)?;
-        plan::refuse_if_too_large(&source, &running)?;
     }
     let settings = context.settings(target)?;
     let began = Instant::now();

@@ -69,10 +69,10 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     step!("commit.settled");
     let Some(staged) = swap_in::waiting(&running)? else { return Err(nothing_staged(name).into()) };
     let warning = format!("This replaces the database of {name} with the staged restore of {}", staged.marker.key);
-    let (running, lock) = asked::confirm(context, (running, lock), "restore:commit", &warning)?;
-    let Some(staged) = swap_in::waiting(&running)?.filter(|now| now.name == staged.name) else {
-        return Err(asked::otherwise(&running, "what was staged was dropped"));
-    };
+    let (running, lock) = asked::confirm(context, (running, lock), "restore:commit", &warning, |running| {
+        let there = swap_in::waiting(running)?.is_some_and(|now| now.name == staged.name);
+        if there { Ok(()) } else { Err(asked::otherwise(running, "what was staged was dropped")) }
+    })?;
     let key = staged.marker.key;
     let began = Instant::now();
     let telling = Telling::begin(context, Work::Restore, name);

@@ -77,10 +77,10 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let since = human::time(newest.marker.since);
     let warning =
         format!("This puts back the database of {name} that was replaced at {since} by {}", newest.marker.key);
-    let (running, lock) = asked::confirm(context, (running, lock), "rollback", &warning)?;
-    if replaced(&running)?.last().is_none_or(|now| now.name != newest.name) {
-        return Err(asked::otherwise(&running, "what its last restore has replaced was dropped"));
-    }
+    let (running, lock) = asked::confirm(context, (running, lock), "rollback", &warning, |running| {
+        let there = replaced(running)?.last().is_some_and(|now| now.name == newest.name);
+        if there { Ok(()) } else { Err(asked::otherwise(running, "what its last restore has replaced was dropped")) }
+    })?;
     let incoming = Incoming {
         database: newest.name,
         comment: newest.marker.comment,
@@ -110,11 +110,13 @@ fn discard(context: &Context, (service, lock): (RunningService, Lock), mut datab
         service.service.name,
         human::size(bytes)
     );
-    let (service, _lock) = asked::confirm(context, (service, lock), "rollback", &warning)?;
+    let (service, _lock) = asked::confirm(context, (service, lock), "rollback", &warning, |service| {
+        // The time of one may have been over meanwhile.
+        let there = replaced(service)?;
+        databases.retain(|database| there.iter().any(|other| other.name == database.name));
+        Ok(())
+    })?;
     let name = &service.service.name;
-    // The time of one may have been over meanwhile.
-    let there = replaced(&service)?;
-    databases.retain(|database| there.iter().any(|other| other.name == database.name));
     let bytes: u64 = databases.iter().map(|database| database.bytes).sum();
     let mut client = session::connect_beside(&service)?;
     for database in &databases {
