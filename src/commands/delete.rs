@@ -124,7 +124,7 @@ fn guard(args: &Args, catalog: &Catalog, backup: &Backup, context: &Context) -> 
     if let Some(owner) = wanted::by(context, key) {
         let since = human::time(owner.since);
         return Err(Failure::new(Kind::Busy, format!("A restore wants {key} since {since} (pid {})", owner.pid))
-            .hint("Nothing was deleted; try again when it has ended")
+            .hint(format!("Nothing was deleted; when that one has ended: dokku pgbackup:delete {service} {key}"))
             .into());
     }
     let holds = Holds::read(&context.environment.data_folder().join(service.as_str()))?;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::commands::context::Context;
 use crate::durable;
 use crate::lock::Owner;
+use crate::service::Service;
 use crate::store::key::BackupKey;
 
 /// What stands in the file.
@@ -28,9 +29,14 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Says that this backup is wanted. That it can't be said is no reason to go without the restore.
+    /// Says that this backup is wanted. That it can't be said is no reason to go without the restore; of a service that never was on this
+    /// host nothing is deleted here.
     pub fn note(context: &Context, key: &BackupKey) -> Self {
         let folder = folder(context, key);
+        let known = folder.parent().is_some_and(Path::exists);
+        if !known && Service::find(&context.environment.lib_root, key.service()).is_err() {
+            return Self { path: None };
+        }
         let noted = Owner::ourselves("restore").and_then(|owner| write(&folder, &Note { key: key.clone(), owner }));
         match noted {
             Ok(path) => Self { path: Some(path) },
@@ -88,9 +94,15 @@ mod tests {
 
     #[test]
     fn it_is_wanted_as_long_as_somebody_lives_who_wants_it() {
-        let (_host, context, _) = world();
+        let (host, context, _) = world();
         let key = |text: &str| text.parse::<BackupKey>().unwrap();
         let (old, new) = (key("postgres-prod-2023-04-03-11-00-04.tgz"), key("postgres-prod-2023-04-04-11-00-04.tgz"));
+        // Of a service that never was here nothing is kept.
+        drop(Wanted::note(&context, &old));
+        assert!(!folder(&context, &old).exists());
+        let service = host.path().join("services/postgres/prod");
+        fs::create_dir_all(&service).unwrap();
+        fs::write(service.join("PASSWORD"), "x").unwrap();
         assert_eq!(by(&context, &old), None);
         let wanted = Wanted::note(&context, &old);
         assert_eq!(by(&context, &old).unwrap().pid, std::process::id());
