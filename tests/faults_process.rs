@@ -308,7 +308,10 @@ fn b1_b2_a_container_that_goes_away_fails_the_run_and_nothing_else() {
     // Paused, it is waited for.
     let mut process = service.start("backup", &[], &[]);
     in_the_rows(&service, &mut process);
-    service.host.call("docker", &["container", "pause", &service.container()]).run().succeeds();
+    // Docker may be unable to freeze one that starts programs at that moment.
+    process.until("it to pause", || {
+        service.host.call("docker", &["container", "pause", &service.container()]).run().code == 0
+    });
     thread::sleep(Duration::from_secs(3));
     service.host.call("docker", &["container", "unpause", &service.container()]).run().succeeds();
     process.end().exits(0, "saved as");
