@@ -137,7 +137,7 @@ impl Service {
 
     /// The same in another of its databases.
     pub fn client_of(&self, database: &str) -> Client {
-        self.try_client(database).unwrap_or_else(|error| panic!("{} can't be reached: {error}", self.name))
+        self.try_client(database).unwrap_or_else(|error| panic!("{} can't be reached: {error:?}", self.name))
     }
 
     /// The same where it may fail: the database is gone, or lets nobody in.
