@@ -27,8 +27,9 @@ const KEPT_LINES: usize = 12;
 /// PostgreSQL is process 1 of its container, so every orphan becomes its child, and up to version 17 it takes a child that died of
 /// a signal for a crashed backend: it ends every session and goes through recovery (seen with 15). Therefore nobody here dies of
 /// a signal without being waited for by this shell; SIGPIPE is ignored, which programs inherit (the workers of a pg_restore that was
-/// killed would die of it, orphaned: seen); the watcher starts no process of its own; and the program gets SIGTERM, on which
-/// pg_dump and pg_restore exit with 1, which is harmless even for an orphan. SIGKILL is for one that doesn't listen.
+/// killed would die of it, orphaned: seen); and the program gets SIGTERM, on which pg_dump and pg_restore exit with 1, which is
+/// harmless even for an orphan. SIGKILL is for one that doesn't listen. The watcher looks every second whether there is still a
+/// program to wait for, so that one whose shell was killed doesn't stay as an orphan for somebody else to kill.
 const HELD: &str = r#"trap '' PIPE
 exec 3<&0
 "$@" </dev/null 3<&- &
@@ -36,7 +37,7 @@ child=$!
 {
   while read -r _ <&3; do :; done
   kill $child
-  sleep 10
+  for _ in 1 2 3 4 5 6 7 8 9 10; do sleep 1; kill -0 $child || exit; done
   kill -9 $child
 } >/dev/null 2>&1 &
 watch=$!

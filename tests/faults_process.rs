@@ -22,7 +22,7 @@ struct Whole {
     uploads: Vec<String>,
     /// A crashed server starts again, too, but without this having changed: see `crashes`.
     server_since: String,
-    crashes: usize,
+    crashes: Vec<String>,
 }
 
 impl Whole {
@@ -38,10 +38,14 @@ impl Whole {
     }
 }
 
-/// Times that the server has ended every session because it took the death of a process for a crash.
-fn crashes(service: &Service) -> usize {
+/// What the server said each time that it ended every session, because it took the death of a process for a crash.
+fn crashes(service: &Service) -> Vec<String> {
     let run = service.host.call("docker", &["container", "logs", &service.container()]).run().succeeds();
-    format!("{}{}", run.out(), run.err).matches("terminating any other active server processes").count()
+    let said = format!("{}{}", run.out(), run.err);
+    let lines: Vec<&str> = said.lines().collect();
+    let ends = |at: &usize| lines[*at].contains("terminating any other active server processes");
+    // The line before says which process, and of what.
+    (0..lines.len()).filter(ends).map(|at| lines[at.saturating_sub(1)..=at].join("\n")).collect()
 }
 
 /// Sessions of ours on the server.
@@ -51,11 +55,11 @@ fn sessions(service: &Service) -> Vec<String> {
     )
 }
 
-/// Programs of ours in the container.
+/// Programs of ours in the container, and the shells that hold them.
 fn programs(service: &Service) -> Vec<String> {
     let run =
         service.host.call("docker", &["container", "top", &service.container(), "-eo", "pid,comm"]).run().succeeds();
-    let ours = |line: &&str| line.contains("pg_dump") || line.contains("pg_restore");
+    let ours = |line: &&str| line.contains("pg_dump") || line.contains("pg_restore") || line.ends_with(" sh");
     run.out().lines().filter(ours).map(str::to_owned).collect()
 }
 
@@ -190,7 +194,7 @@ fn a2_a_killed_restore_is_cleaned_up_by_the_next_command() {
             }
         });
         // Old or new in full, and open or opened by the next command.
-        assert_eq!(crashes(&service), 0);
+        assert_eq!(crashes(&service), Vec::<String>::new());
         service.pgbackup("backup", &[]).succeeds();
         assert!(!app.in_maintenance(), "killed at {moment:?}");
         let left: Vec<String> = service.databases().into_iter().filter(|name| !name.contains("previous")).collect();
