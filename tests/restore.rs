@@ -180,7 +180,7 @@ fn a_restore_can_be_looked_at_and_given_up() {
            Table  Expected  Found
            public.sportfin_order  5000  5000  equal
            public.sportfin_sportfinuser  562  562  equal
-           2 tables, 5562 rows, 31 values compared: all equal
+           2 tables, 5562 rows, 34 values compared: all equal
     =====> Staged beside the live database of prod as pgbackup_staging_<second>_prod
            Look at it with:  dokku pgbackup:query prod --staged "SELECT ..."
            Put it in place with: dokku pgbackup:restore:commit prod
@@ -218,7 +218,7 @@ fn a_restore_can_be_looked_at_and_given_up() {
            Table  Expected  Found
            public.sportfin_order  5000  5000  equal
            public.sportfin_sportfinuser  562  562  equal
-           2 tables, 5562 rows, 31 values compared: all equal
+           2 tables, 5562 rows, 34 values compared: all equal
     -----> Putting the database of prod in place
     =====> prod is restored from postgres-prod-<second>.tgz; the database was away for <duration>
            The replaced database is kept until <time> at least

@@ -10,7 +10,7 @@ use pgbackup::manifest::Manifest;
 use pgbackup::ui::Ui;
 use pgbackup::verification::Difference;
 
-use crate::host::{Host, Postgres};
+use crate::host::{Host, Postgres, Service};
 
 /// One of each kind.
 const SCHEMA: &str = "CREATE EXTENSION citext;
@@ -227,6 +227,26 @@ const BREAKS: [&[(&str, &str)]; 3] = [
     ],
 ];
 
+/// What the library is called with for a service.
+fn context(service: &Service) -> Context {
+    let lib_root = service.host.lib_root.clone();
+    let environment = Environment::from_lookup(|name| (name == "DOKKU_LIB_ROOT").then(|| lib_root.clone().into()));
+    Context::new(environment, Ui::captured(false).0)
+}
+
+/// A backup as the library has it from the store.
+fn fetched(service: &Service, key: &str) -> Fetched {
+    let parsed = key.parse().unwrap();
+    let manifest = Manifest::parse(&service.bucket().get(&format!("{key}.manifest.json")), Some(&parsed)).unwrap();
+    Fetched {
+        encrypted: None,
+        reader: Box::new(std::io::Cursor::new(service.bucket().get(key))),
+        manifest: Some(manifest),
+        name: key.to_owned(),
+        stored: true,
+    }
+}
+
 #[test]
 fn a_drill_passes_and_finds_each_thing_that_is_missing() {
     let host = Host::get();
@@ -273,20 +293,8 @@ fn a_drill_passes_and_finds_each_thing_that_is_missing() {
     std::fs::rename(history.with_extension("away"), &history).unwrap();
 
     // The library's own loading, with a hand in the staging database before the comparison.
-    let lib_root = host.lib_root.clone();
-    let environment = Environment::from_lookup(|name| (name == "DOKKU_LIB_ROOT").then(|| lib_root.clone().into()));
-    let context = Context::new(environment, Ui::captured(false).0);
+    let (context, fetched) = (context(&service), fetched(&service, &key));
     let running = service.running();
-    let key = key.parse().unwrap();
-    let manifest = Manifest::parse(&service.bucket().get(&format!("{key}.manifest.json")), Some(&key)).unwrap();
-    let object = service.bucket().get(&key.to_string());
-    let fetched = Fetched {
-        encrypted: None,
-        reader: Box::new(std::io::Cursor::new(object)),
-        manifest: Some(manifest),
-        name: key.to_string(),
-        stored: true,
-    };
     let staged = staged::load(&context, &running, Purpose::Drill, fetched, None).unwrap();
     assert!(staged.compare().unwrap().passed());
     let database = service.databases().into_iter().find(|name| name.starts_with("pgbackup_drill_")).unwrap();
@@ -313,6 +321,60 @@ fn a_drill_passes_and_finds_each_thing_that_is_missing() {
     assert_eq!(service.databases(), [service.database.as_str()]);
     service.pgbackup("delete", &[&key.to_string(), "--force", "--last-good"]).succeeds();
     assert!(service.bucket().names().is_empty(), "with all that lies beside it");
+}
+
+#[test]
+fn a_foreign_key_that_the_saved_rows_break_excuses_no_other() {
+    let service = Host::get().service("prod", Postgres::V18);
+    // In two schemas the same names; one key is broken as the runbook breaks it, one was not valid before.
+    service.sql(
+        "CREATE TABLE users (id int CONSTRAINT numbered NOT NULL PRIMARY KEY, mail text CONSTRAINT reachable NOT NULL NO INHERIT);
+         INSERT INTO users VALUES (1, 'a'), (2, 'b');
+         CREATE SCHEMA shop; CREATE SCHEMA \"old.shop\";
+         CREATE TABLE shop.orders (of_user int CONSTRAINT of_user REFERENCES users);
+         CREATE TABLE \"old.shop\".orders (of_user int CONSTRAINT of_user REFERENCES users);
+         CREATE TABLE notes (of_user int);
+         ALTER TABLE notes ADD CONSTRAINT of_user FOREIGN KEY (of_user) REFERENCES users NOT VALID;
+         INSERT INTO shop.orders VALUES (1); INSERT INTO \"old.shop\".orders VALUES (2);
+         SET session_replication_role = replica; DELETE FROM users WHERE id = 1",
+    );
+    let key = service.backup();
+    let drill = service.pgbackup("verify", &["latest"]).succeeds();
+    let key_of_shop = "foreign key shop.orders.of_user";
+    drill
+        .says("The saved rows break the foreign key shop.orders.of_user: it is restored as NOT VALID")
+        .says(&format!("{key_of_shop}: valid then, NOT VALID (the saved rows break it) now"));
+
+    let (context, running) = (context(&service), service.running());
+    let staged = staged::load(&context, &running, Purpose::Drill, fetched(&service, &key), None).unwrap();
+    let told = || -> (Vec<String>, Vec<String>) {
+        let verification = staged.compare().unwrap();
+        let said = |all: &[Difference]| all.iter().map(Difference::sentence).collect();
+        (said(&verification.differences), said(&verification.notes))
+    };
+    assert_eq!(told().0, Vec::<String>::new());
+    assert_eq!(told().1.len(), 1);
+    let database = service.databases().into_iter().find(|name| name.starts_with("pgbackup_drill_")).unwrap();
+    service
+        .client_of(&database)
+        .batch_execute(
+            "UPDATE pg_constraint SET convalidated = false WHERE conrelid = '\"old.shop\".orders'::regclass AND contype = 'f';
+             ALTER TABLE users RENAME CONSTRAINT numbered TO counted; ALTER TABLE users ALTER CONSTRAINT reachable INHERIT",
+        )
+        .unwrap();
+    let (differences, notes) = told();
+    assert_eq!(
+        differences,
+        [
+            "not null constraint public.users.numbered is missing",
+            "not null constraint public.users.reachable: mail NO INHERIT expected, mail found",
+            "not null constraint public.users.counted is there, but not in the backup",
+            "foreign key \"old.shop\".orders.of_user: valid expected, NOT VALID found",
+        ]
+    );
+    assert_eq!(notes.len(), 1);
+    assert!(notes[0].starts_with(key_of_shop), "{notes:?}");
+    drop(staged);
 }
 
 #[test]

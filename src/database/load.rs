@@ -5,10 +5,12 @@
 //! few bytes of the table of contents are then put into the container for `pg_restore -j --section=post-data`.
 //! The staging database is nobody else's, so the first error ends it: nothing is ever "ignored on restore".
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
 
 use anyhow::{Context, Result, anyhow, bail};
 use postgres::Client;
+use postgres::error::SqlState;
 
 use crate::custom_format::{Contents, Tally, Toc};
 use crate::database::{APPLICATION, conninfo, session, words};
@@ -202,23 +204,45 @@ pub fn indexes_and_constraints(
     if !ended.words.iter().any(|line| line.contains("errors ignored on restore: ")) {
         return Err(explain(anyhow!("pg_restore can't build the indexes and constraints: {all}")));
     }
-    let broken_keys = add_broken_foreign_keys(&mut *session::connect(service, database)?, toc);
-    let missing = if ended.errors > broken_keys.len() { Some(all) } else { None };
-    Ok(PostData { broken_keys, missing })
+    let keys = add_broken_foreign_keys(&mut *session::connect(service, database)?, toc)?;
+    let missing = if ended.errors > keys.added { Some(all) } else { None };
+    Ok(PostData { broken_keys: keys.broken, missing })
 }
 
 /// What became of indexes and constraints.
 #[derive(Debug, Default)]
 pub struct PostData {
-    /// Foreign keys that the rows break, restored as `NOT VALID`.
-    pub broken_keys: Vec<String>,
+    /// Foreign keys that the rows break, restored as `NOT VALID`: schema, table and key, quoted as the fingerprint has them.
+    pub broken_keys: BTreeSet<String>,
     /// What pg_restore said of anything else that it could not build.
     pub missing: Option<String>,
 }
 
-/// Adds each foreign key that is missing, without a look at the rows that are there. Returns their names.
-fn add_broken_foreign_keys(client: &mut Client, toc: &Toc) -> Vec<String> {
-    let mut added = Vec::new();
+/// Foreign keys that pg_restore could not add.
+struct AddedKeys {
+    /// How many were added here, whatever the reason was that they were missing.
+    added: usize,
+    /// Those that rows break.
+    broken: BTreeSet<String>,
+}
+
+/// Adds each foreign key that is missing, without a look at the rows that are there; then looks. One that no row breaks was missing for
+/// another reason, and is valid now; where the look itself fails nothing is said of the key, so that it stands out in the comparison.
+///
+/// # Errors
+/// When the catalog can't be read.
+fn add_broken_foreign_keys(client: &mut Client, toc: &Toc) -> Result<AddedKeys> {
+    // The names as the fingerprint's `schema.sql` writes them.
+    const NOT_VALID: &str = "SELECT pg_catalog.format('%I.%I.%I', n.nspname, c.relname, k.conname),
+            pg_catalog.format('ALTER TABLE %I.%I VALIDATE CONSTRAINT %I', n.nspname, c.relname, k.conname)
+        FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE k.contype = 'f' AND NOT k.convalidated";
+    let not_valid = |client: &mut Client| -> Result<BTreeMap<String, String>> {
+        let rows = client.query(NOT_VALID, &[]).map_err(|error| anyhow!("{}", words(&error)))?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    };
+    let saved_so = not_valid(client)?;
+    let mut keys = AddedKeys { added: 0, broken: BTreeSet::new() };
     for entry in toc.entries().filter(|entry| entry.description == b"FK CONSTRAINT") {
         let Ok(definition) = std::str::from_utf8(entry.definition) else { continue };
         let Some(statement) = definition.trim_end().strip_suffix(';').filter(|text| !text.ends_with("NOT VALID"))
@@ -227,10 +251,19 @@ fn add_broken_foreign_keys(client: &mut Client, toc: &Toc) -> Vec<String> {
         };
         // One that is there already says so ("already exists"): only those that are missing are added.
         if client.execute(&format!("{statement} NOT VALID"), &[]).is_ok() {
-            added.push(String::from_utf8_lossy(entry.tag).into_owned());
+            keys.added += 1;
         }
     }
-    added
+    for (name, validate) in not_valid(client)? {
+        if saved_so.contains_key(&name) {
+            continue;
+        }
+        let breaks = |error: postgres::Error| error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION);
+        if client.batch_execute(&validate).is_err_and(breaks) {
+            keys.broken.insert(name);
+        }
+    }
+    Ok(keys)
 }
 
 /// Gives the planner its statistics, so that the application is as fast as before from its first query.

@@ -79,6 +79,12 @@ FROM (SELECT CASE contype WHEN 'c' THEN 'check constraint' WHEN 'f' THEN 'foreig
 JOIN class c ON c.oid = k.conrelid LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = k.conindid
 WHERE i.indexrelid IS NULL OR i.indisvalid OR c.relkind = 'p' OR %INVALID%;
 
+-- Names of NOT NULL constraints, which are objects since PostgreSQL 18. Inherited ones take theirs from the parent.
+SELECT 'not null constraint ' || c.name || '.' || pg_catalog.quote_ident(k.conname), c.kind || ' ' || c.name,
+    pg_catalog.quote_ident(a.attname) || CASE WHEN k.connoinherit THEN ' NO INHERIT' ELSE '' END
+FROM class c JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND k.contype = 'n' AND k.conislocal AND k.coninhcount = 0
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.conkey[1];
+
 -- Indexes that are no constraint's. pg_dump leaves out what a failed CREATE INDEX CONCURRENTLY has left.
 SELECT 'index ' || o.name || '.' || pg_catalog.quote_ident(r.relname), c.kind || ' ' || c.name, pg_catalog.pg_get_indexdef(i.indexrelid)
     || COALESCE(' statistics ' || (SELECT pg_catalog.string_agg(a.attnum || ' ' || a.attstattarget, ', ' ORDER BY a.attnum)
@@ -143,10 +149,12 @@ WHERE %SQLBODY% IS NOT NULL AND NOT EXISTS (SELECT FROM member m WHERE m.classid
 SELECT t.kind || ' ' || t.name, t.kind || ' ' || t.name, CASE t.typtype
     WHEN 'e' THEN (SELECT pg_catalog.string_agg(pg_catalog.quote_literal(v.enumlabel), ', ' ORDER BY v.enumsortorder) FROM pg_catalog.pg_enum v WHERE v.enumtypid = t.oid)
     WHEN 'd' THEN pg_catalog.concat_ws(' ', pg_catalog.format_type(t.typbasetype, t.typtypmod),
-      (SELECT 'COLLATE ' || pg_catalog.quote_ident(l.collname) FROM pg_catalog.pg_type b JOIN pg_catalog.pg_collation l ON l.oid = t.typcollation WHERE b.oid = t.typbasetype AND b.typcollation <> t.typcollation),
+      (SELECT pg_catalog.format('COLLATE %I.%I', n.nspname, l.collname) FROM pg_catalog.pg_type b JOIN pg_catalog.pg_collation l ON l.oid = t.typcollation
+        JOIN pg_catalog.pg_namespace n ON n.oid = l.collnamespace WHERE b.oid = t.typbasetype AND b.typcollation <> t.typcollation),
       CASE WHEN t.typnotnull THEN 'NOT NULL' END, 'DEFAULT ' || t.typdefault)
     WHEN 'r' THEN (SELECT pg_catalog.concat_ws(' ', pg_catalog.format_type(r.rngsubtype, NULL), NULLIF(r.rngcanonical::pg_catalog.text, '-'), NULLIF(r.rngsubdiff::pg_catalog.text, '-'),
-        'ordered by ' || (SELECT p.opcname FROM pg_catalog.pg_opclass p WHERE p.oid = r.rngsubopc), 'COLLATE ' || (SELECT l.collname FROM pg_catalog.pg_collation l WHERE l.oid = r.rngcollation))
+        'ordered by ' || (SELECT pg_catalog.format('%I.%I', n.nspname, p.opcname) FROM pg_catalog.pg_opclass p JOIN pg_catalog.pg_namespace n ON n.oid = p.opcnamespace WHERE p.oid = r.rngsubopc),
+        (SELECT pg_catalog.format('COLLATE %I.%I', n.nspname, l.collname) FROM pg_catalog.pg_collation l JOIN pg_catalog.pg_namespace n ON n.oid = l.collnamespace WHERE l.oid = r.rngcollation))
       FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid)
     WHEN 'b' THEN (SELECT pg_catalog.concat_ws(' ', b.typinput, b.typoutput, NULLIF(b.typreceive, 0)::pg_catalog.regproc, NULLIF(b.typsend, 0)::pg_catalog.regproc,
         b.typlen, b.typbyval, b.typalign, b.typstorage, b.typcategory, b.typdelim, pg_catalog.format_type(NULLIF(b.typelem, 0), NULL), b.typdefault)

@@ -1,6 +1,6 @@
 //! From bytes to a database that is known to be right: loaded beside the live one, compared, and only then fit to be swapped in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 
@@ -54,9 +54,9 @@ pub struct Expectation {
     /// Settings of the database that this server refused.
     refused: Vec<String>,
     description: DatabaseDescription,
-    /// Foreign keys that the saved rows break, as the dump calls them (table and key).
+    /// Foreign keys that the saved rows break, as the comparison calls them.
     #[serde(default)]
-    broken_keys: Vec<String>,
+    broken_keys: BTreeSet<String>,
     /// What could not be built, in pg_restore's words.
     missing: Option<String>,
 }
@@ -484,9 +484,19 @@ impl Expectation {
         if self.depth == Depth::Rows {
             verification.not_compared = verification::not_compared(&expected, &found, &uncounted);
         }
-        let (unexplained, notes) = verification.notes.into_iter().partition(|note| self.is_unexplained(note));
-        verification.notes = notes;
-        verification.differences.extend::<Vec<_>>(unexplained);
+        for mut note in std::mem::take(&mut verification.notes) {
+            let Some(key) = note.what.strip_prefix("foreign key ") else {
+                verification.notes.push(note);
+                continue;
+            };
+            // The comparison alone can't know why it is not valid.
+            if self.broken_keys.contains(key) {
+                note.found += " (the saved rows break it)";
+                verification.notes.push(note);
+            } else {
+                verification.differences.push(note);
+            }
+        }
         if self.depth == Depth::Full {
             self.compare_database(service, database, &mut verification)?;
         }
@@ -498,13 +508,6 @@ impl Expectation {
             });
         }
         Ok(verification)
-    }
-
-    /// Whether it tells of a foreign key that is not valid, and no saved row breaks it.
-    fn is_unexplained(&self, note: &Difference) -> bool {
-        let letters = |text: &str| text.chars().filter(|letter| !matches!(letter, ' ' | '.' | '"')).collect::<String>();
-        let name = note.what.strip_prefix("foreign key ").map(letters);
-        name.is_some_and(|name| !self.broken_keys.iter().any(|key| name.ends_with(&letters(key))))
     }
 
     /// Compares what the database itself has been given: its owner, encoding and collation, grants and settings.
