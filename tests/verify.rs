@@ -1,5 +1,9 @@
 //! `pgbackup:verify`: the drill passes for what is whole, leaves nothing behind, and finds every single thing that is missing.
 
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
 use insta::assert_snapshot;
 use pgbackup::commands::Context;
 use pgbackup::commands::restore::source::Fetched;
@@ -234,14 +238,22 @@ fn context(service: &Service) -> Context {
     Context::new(environment, Ui::captured(false).0)
 }
 
+/// What lies beside a backup.
+fn manifest(service: &Service, key: &str) -> Manifest {
+    Manifest::parse(&service.bucket().get(&format!("{key}.manifest.json")), Some(&key.parse().unwrap())).unwrap()
+}
+
+/// The checksums of its tables.
+fn contents(service: &Service, key: &str) -> BTreeMap<String, String> {
+    manifest(service, key).fingerprint.contents
+}
+
 /// A backup as the library has it from the store.
 fn fetched(service: &Service, key: &str) -> Fetched {
-    let parsed = key.parse().unwrap();
-    let manifest = Manifest::parse(&service.bucket().get(&format!("{key}.manifest.json")), Some(&parsed)).unwrap();
     Fetched {
         encrypted: None,
         reader: Box::new(std::io::Cursor::new(service.bucket().get(key))),
-        manifest: Some(manifest),
+        manifest: Some(manifest(service, key)),
         name: key.to_owned(),
         stored: true,
     }
@@ -378,6 +390,39 @@ fn a_foreign_key_that_the_saved_rows_break_excuses_no_other() {
 }
 
 #[test]
+fn checksums_of_rows_are_the_same_after_a_restart_under_other_settings() {
+    let mut service = Host::get().service("prod", Postgres::V18);
+    service.sql(
+        "CREATE TABLE things (id int PRIMARY KEY, at timestamptz, long interval, part float8, whole real, bytes bytea, body jsonb, of_text text[], price numeric);
+         INSERT INTO things SELECT i, 'epoch'::timestamptz + i * interval '1 day 7 seconds', i * interval '1 month 3 hours', sqrt(i), i / 7.0,
+           decode(md5(i::text), 'hex'), jsonb_build_object('b', i, 'a', 1.50), ARRAY['x', NULL, i::text], i / 3.0 FROM generate_series(1, 3000) i",
+    );
+    service.set("fingerprint", "content");
+    let first = service.backup();
+    // Each of these changes how the values are written.
+    service.psql(
+        "ALTER SYSTEM SET datestyle = 'SQL, DMY'; ALTER SYSTEM SET intervalstyle = 'iso_8601'; ALTER SYSTEM SET timezone = 'Asia/Kolkata';
+         ALTER SYSTEM SET bytea_output = 'escape'; ALTER SYSTEM SET extra_float_digits = -3",
+    );
+    service.sql("VACUUM FULL things");
+    service.host.call("docker", &["container", "restart", &service.container()]).run().succeeds();
+    service.read_connection();
+    let began = Instant::now();
+    while service.try_client(&service.database).is_err() {
+        assert!(began.elapsed() < Duration::from_secs(60));
+        thread::sleep(Duration::from_millis(100));
+    }
+    service.pgbackup("verify", &[&first]).succeeds().says("all equal");
+    let second = service.backup();
+    assert_eq!(contents(&service, &first).len(), 1);
+    assert_eq!(contents(&service, &first), contents(&service, &second));
+    // One last digit of one value is a difference.
+    service.sql("UPDATE things SET price = price + 0.0000000000000001 WHERE id = 7");
+    let third = service.backup();
+    assert_ne!(contents(&service, &first), contents(&service, &third));
+}
+
+#[test]
 fn rows_that_change_their_hash_partition_are_no_difference() {
     let service = Host::get().service("prod", Postgres::V15);
     // Enum values are hashed by their oids, which are others in each database.
@@ -417,6 +462,25 @@ fn rows_that_change_their_hash_partition_are_no_difference() {
 }
 
 #[test]
+fn a_drill_that_the_disk_is_too_small_for_begins_nothing() {
+    let service = Host::get().service("prod", Postgres::V15);
+    service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+    let key = service.backup();
+    let beside = format!("{key}.manifest.json");
+    // As if the database had been one of an exbibyte. Ours no more, so it is unsigned.
+    let mut said: serde_json::Value = serde_json::from_slice(&service.bucket().get(&beside)).unwrap();
+    said["database"]["bytes"] = (1_u64 << 60).into();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), said.to_string()).unwrap();
+    service.bucket().put(&beside, file.path());
+    let words = [key.as_str(), "--allow-unsigned"];
+    service.pgbackup("verify", &words).exits(1).says("beside the live one, but only").says("are free");
+    let isolated = [&words[..], &["--isolated"]].concat();
+    service.pgbackup("verify", &isolated).exits(1).says("a throw-away container needs").says("are free");
+    assert_eq!(service.databases(), [service.database.as_str()]);
+}
+
+#[test]
 fn an_isolated_drill_is_the_same_image_and_reaches_nothing() {
     let host = Host::get();
     let service = host.service("prod", Postgres::V15);
@@ -448,7 +512,10 @@ fn an_isolated_drill_is_the_same_image_and_reaches_nothing() {
     };
     assert_eq!(inspect("{{.HostConfig.NetworkMode}} {{len .HostConfig.Binds}}").trim(), "none 0");
     assert!(inspect("{{json .Config.Labels}}").contains(r#""com.dokku.app-name":"pgbackup""#));
-    assert_ne!(inspect("{{.HostConfig.Memory}}").trim(), "0");
+    for limit in ["Memory", "NanoCpus", "PidsLimit"] {
+        let set: u64 = inspect(&format!("{{{{.HostConfig.{limit}}}}}")).trim().parse().unwrap();
+        assert_ne!(set, 0, "{limit}");
+    }
     let image =
         |of: &str| host.call("docker", &["container", "inspect", "--format", "{{.Image}}", of]).run().succeeds().out();
     assert_eq!(image(&container), image(&service.container()));
