@@ -236,7 +236,7 @@ fn a_copy_that_is_cut_off_is_taken_back_and_made_again() {
     // At a terminal what has left us and is not there yet is seen to go: a bar doesn't stand still at its end.
     let copied = service.at_terminal("copy", &[], "", &service.host.root).end();
     let copied = copied.exits(0, "Took back the unfinished upload").exits(0, "parts, MD5 each");
-    copied.exits(0, "Sending the last parts of prod");
+    copied.exits(0, "Sending the rest of prod");
     assert_eq!((second.backups(), second.unfinished_uploads().len()), (first.backups(), 0));
     let key = first.backups()[0].clone();
     assert!(second.get(&key) == first.get(&key));

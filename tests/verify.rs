@@ -9,6 +9,7 @@ use pgbackup::commands::Context;
 use pgbackup::commands::restore::source::Fetched;
 use pgbackup::commands::restore::staged;
 use pgbackup::database::staging::Purpose;
+use pgbackup::database::throwaway;
 use pgbackup::dokku::environment::Environment;
 use pgbackup::manifest::Manifest;
 use pgbackup::ui::Ui;
@@ -466,18 +467,21 @@ fn a_drill_that_the_disk_is_too_small_for_begins_nothing() {
     let service = Host::get().service("prod", Postgres::V15);
     service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
     let key = service.backup();
-    let beside = format!("{key}.manifest.json");
-    // As if the database had been one of an exbibyte. Ours no more, so it is unsigned.
-    let mut said: serde_json::Value = serde_json::from_slice(&service.bucket().get(&beside)).unwrap();
-    said["database"]["bytes"] = (1_u64 << 60).into();
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), said.to_string()).unwrap();
-    service.bucket().put(&beside, file.path());
-    let words = [key.as_str(), "--allow-unsigned"];
-    service.pgbackup("verify", &words).exits(1).says("beside the live one, but only").says("are free");
-    let isolated = [&words[..], &["--isolated"]].concat();
-    service.pgbackup("verify", &isolated).exits(1).says("a throw-away container needs").says("are free");
+    // Its folder on a disk of a megabyte; the server keeps the one that it has.
+    let root = service.host.lib_root.join("services/postgres").join(&service.name);
+    let small = r#"disk=$(mktemp -d) && mount -t tmpfs -o size=1m small "$disk" && tar -c -C "$1" --exclude=./data . | tar -xp -C "$disk" &&
+        mkdir "$disk/data" && mount --bind "$disk" "$1" && umount "$disk" && rmdir "$disk""#;
+    let sh = |script: &str| service.host.call("sh", &["-c", script, "sh", root.to_str().unwrap()]).run();
+    sh(small).succeeds();
+    let drill = service.pgbackup("verify", &[&key]);
+    sh(r#"umount "$1""#).succeeds();
+    drill.exits(1).says("beside the live one, but only 9").says("are free").says("nothing was changed");
     assert_eq!(service.databases(), [service.database.as_str()]);
+    // The disk of docker is asked where it is isolated.
+    let docker = crate::host::docker();
+    throwaway::refuse_small_disk(&docker, 1).unwrap();
+    let refused = throwaway::refuse_small_disk(&docker, 1 << 60).unwrap_err();
+    assert!(refused.to_string().contains("1099511627776 MiB of docker's disk, but only"), "{refused}");
 }
 
 #[test]
@@ -505,7 +509,7 @@ fn an_isolated_drill_is_the_same_image_and_reaches_nothing() {
 
     // The container itself: who it is, what it can reach, what stands on its command line.
     let running = service.running();
-    let throwaway = pgbackup::database::throwaway::Throwaway::start(&crate::host::docker(), &running).unwrap();
+    let throwaway = throwaway::Throwaway::start(&crate::host::docker(), &running).unwrap();
     let container = throwaway.container().to_owned();
     let inspect = |what: &str| {
         host.call("docker", &["container", "inspect", "--format", what, &container]).run().succeeds().out()

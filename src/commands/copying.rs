@@ -367,7 +367,7 @@ fn transfer(
         step!("copy.sent");
         sum.check(key, first)?;
         drop(progress);
-        let _rest = upload.show_rest(&context.ui, &format!("Sending the last parts of {}", key.service()));
+        let _rest = upload.show_rest(&context.ui, &format!("Sending the rest of {}", key.service()));
         let stored = upload.complete(&[]).map_err(|error| sending(key, second, error))?;
         Ok((stored.bytes, stored.confirmed_by))
     })();

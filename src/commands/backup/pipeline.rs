@@ -213,7 +213,7 @@ fn fill(
             .ui
             .warn(format!("The database {} has no tables: is it the one your app uses?", description.database.name));
     }
-    let what = format!("Sending the last parts of {}", service.service.name);
+    let what = format!("Sending the rest of {}", service.service.name);
     let show_rest = || upload.show_rest(&context.ui, &what);
     let mut rest = if recipient.is_none() { show_rest() } else { None };
     let archive = packer

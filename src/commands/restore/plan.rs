@@ -160,7 +160,7 @@ fn refuse_small_disk(manifest: &Manifest, free: Option<u64>) -> Result<()> {
             human::size(needed),
             human::size(free)
         ))
-        .hint("Free some space and run the restore again, nothing was changed")
+        .hint("Free some space and try again: nothing was changed")
         .hint("pgbackup:rollback SERVICE --discard drops a database that an earlier restore replaced")
         .into()),
         _ => Ok(()),
