@@ -288,3 +288,34 @@ fn a_real_cron_takes_the_backup_proves_it_and_prunes() {
     service.pgbackup("prune", &[]).succeeds();
     assert!(service.bucket().backups().len() <= 2, "the newest one, and the newest that was proven");
 }
+
+#[test]
+fn scheduled_runs_of_one_host_go_one_after_another_or_as_many_as_are_wanted() {
+    let host = Host::get();
+    let [first, second, third] = ["first", "second", "third"].map(|name| {
+        let service = host.service(name, Postgres::V15);
+        service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+        service.pgbackup("schedule", &["0 0 1 1 *"]).succeeds();
+        service
+    });
+    let mut client = first.client();
+    let mut held = client.transaction().unwrap();
+    held.batch_execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE").unwrap();
+    let mut has_its_place = first.start("schedule:run", &["backup", "--now"], &[]);
+    has_its_place.says("Backing up");
+    let mut waits = second.start("schedule:run", &["backup", "--now"], &[]);
+    waits.says("Waiting for 1 other scheduled run of this host to end");
+    // Two at once: there is a place beside the first.
+    host.dokku(&["pgbackup:set", "--global", "schedule-concurrency", "2"]).run().succeeds();
+    let beside = third.pgbackup("schedule:run", &["backup", "--now"]);
+    host.dokku(&["pgbackup:set", "--global", "schedule-concurrency"]).run().succeeds();
+    beside.succeeds().says("ended well");
+    assert_eq!(second.bucket().backups(), Vec::<String>::new(), "one more has begun");
+    held.rollback().unwrap();
+    has_its_place.end().exits(0, "ended well");
+    waits.end().exits(0, "ended well");
+    for service in [first, second, third] {
+        assert_eq!(service.bucket().backups().len(), 1);
+        service.pgbackup("unschedule", &["--every"]).succeeds();
+    }
+}
