@@ -74,6 +74,9 @@ fn the_accident_is_seen_told_and_its_last_good_backup_stays() {
     ");
     let suspicious = run.last_line().rsplit(' ').next().unwrap().to_owned();
     let later = service.backup();
+    let status = service.pgbackup("status", &[]).exits(1);
+    let why = format!("the last backup, {later}, is suspicious: public.users has 0 rows, and had 562");
+    status.says(&why).says(&format!("dokku pgbackup:release {} {later}", service.name));
     let expected = [&keys[1], &keys[2], &suspicious, &later].map(String::clone);
     assert_eq!(service.bucket().backups(), expected, "those before the loss stay");
     let listed = service.pgbackup("list", &["--format", "json"]).succeeds().json();
@@ -111,6 +114,7 @@ fn the_accident_is_seen_told_and_its_last_good_backup_stays() {
 
     // The rows were meant to go: all is as ever.
     service.pgbackup("release", &[&during]).succeeds();
+    service.pgbackup("status", &[]).succeeds();
     service.pgbackup("hold", &[&keys[1], "--reason", "for ever"]).succeeds();
     let dry = service.pgbackup("prune", &["--dry-run"]).succeeds();
     dry.says("before a suspicious one").says("Would delete 1 backup of");

@@ -14,7 +14,9 @@ use crate::commands::finishing;
 use crate::copies::Copies;
 use crate::dokku::properties::Subject;
 use crate::error::{Failure, Kind};
-use crate::history::History;
+use crate::history::{Entry, Event, History};
+use crate::holds::Holds;
+use crate::manifest::Manifest;
 use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::settings::Settings;
@@ -45,6 +47,16 @@ pub fn find(
     context: &Context,
 ) -> Result<(Catalog, Backup)> {
     Place { store, service: service.clone(), elsewhere: false }.find(selector, context)
+}
+
+/// The newest of the regular backups that this host has made, where it is suspicious and nobody has released it.
+pub fn doubted<'a>(entries: &'a [Entry], holds: &Holds) -> Option<&'a Manifest> {
+    let regular = |entry: &'a Entry| match &entry.event {
+        Event::Backup(record) => record.manifest.as_ref().filter(|manifest| !manifest.safety),
+        _ => None,
+    };
+    let newest = entries.iter().rev().find_map(regular)?;
+    (newest.is_suspicious() && !holds.has_released(&newest.key)).then_some(newest)
 }
 
 /// Which backups lie in the second destination, as this host remembers it; `None` where none is set.

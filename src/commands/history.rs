@@ -135,6 +135,8 @@ fn of_entry(entry: &Entry, log: Option<Log>) -> Run {
         "FAILED"
     } else if matches!(entry.event, Event::Missed { .. }) {
         "MISSED"
+    } else if matches!(entry.event, Event::Untold { .. }) {
+        "NOT TOLD"
     } else if is("good", false) || is("matched", false) {
         "DIFFERENT"
     } else {

@@ -20,6 +20,7 @@ use crate::history::{Entry, History};
 use crate::holds::Holds;
 use crate::journal::Journal;
 use crate::lock::{Lock, Owner};
+use crate::manifest::{Loss, Manifest};
 use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::settings::{Settings, Span};
@@ -210,6 +211,10 @@ fn next_steps(one: &Status) -> Vec<String> {
     add(backup, format!("Take a backup now: dokku pgbackup:backup {name}"));
     add(is("late") || is("missed"), "See when what is due: dokku pgbackup:schedule".to_owned());
     add(is("not-copied"), format!("Copy what is missing: dokku pgbackup:copy {name}"));
+    let doubted = one.health.last_backup.as_ref().filter(|_| is("suspicious")).map(|backup| backup.key.to_string());
+    let key = doubted.as_deref().unwrap_or("latest");
+    add(is("suspicious"), format!("See all of it: dokku pgbackup:info {name} {key}"));
+    add(is("suspicious"), format!("If that is right: dokku pgbackup:release {name} {key}"));
     add(is("drill-failed"), format!("See what differed: dokku pgbackup:history {name}"));
     add(is("drill-late"), format!("Prove the newest one: dokku pgbackup:verify {name} latest"));
     steps
@@ -234,7 +239,9 @@ pub fn of(context: &Context, name: &ServiceName, max_age: Duration, remote: bool
     let copies = CopyStatus::of(&entries, &settings);
     let scheduled = Scheduled::of(context, name, now);
     problems.extend(scheduled.missed);
-    let held = Holds::read(&folder)?.service;
+    let holds = Holds::read(&folder)?;
+    problems.extend(backups::doubted(&entries, &holds).map(suspicious));
+    let held = holds.service;
     let running = Lock::owner(&context.environment.data_folder(), name);
     // A run that goes on may be copying it at this moment.
     problems.extend(copies.as_ref().filter(|_| running.is_none()).and_then(CopyStatus::problem));
@@ -258,6 +265,18 @@ pub fn of(context: &Context, name: &ServiceName, max_age: Duration, remote: bool
         held_reason: held.and_then(|hold| hold.reason),
         problems,
     })
+}
+
+/// The newest backup is saved, but what it holds looks wrong.
+fn suspicious(manifest: &Manifest) -> Problem {
+    let why = match manifest.suspicious.as_ref().and_then(|suspicion| suspicion.tables.first()) {
+        Some(Loss { table, before, now }) => {
+            let now = now.map_or_else(|| "is gone".to_owned(), |now| format!("has {}", count(now, "row")));
+            format!("{table} {now}, and had {before}")
+        }
+        None => "checks of yours fail".to_owned(),
+    };
+    Problem::new("suspicious", format!("the last backup, {}, is suspicious: {why}", manifest.key))
 }
 
 /// What the schedules say of a service.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::finding::{Finding, Group};
+use crate::commands::backups;
 use crate::commands::context::Context;
 use crate::commands::upload;
 use crate::copies::Copies;
@@ -107,19 +108,17 @@ pub fn held(context: &Context, entries: &[Entry], service: &ServiceName) -> Vec<
         None if single > 0 => Group::Backups.ok("holds", format!("{} held for good", count(single, "backup"))),
         None => Group::Backups.ok("holds", "No backup is held"),
     }];
-    let last = entries.iter().rev().find_map(|entry| match &entry.event {
-        Event::Backup(record) => Some(record),
-        _ => None,
-    });
-    let doubt = last.and_then(|record| record.manifest.as_ref()).and_then(|manifest| manifest.suspicious.as_ref());
-    if let (Some(record), Some(_)) = (last, doubt)
-        && !holds.has_released(&record.key)
-    {
+    if let Some(manifest) = backups::doubted(entries, &holds) {
+        let key = &manifest.key;
+        let why = match &manifest.suspicious {
+            Some(_) => format!("Tables of the last backup, {key}, have lost many of their rows"),
+            None => format!("The last backup, {key}, fails checks of yours"),
+        };
         findings.push(
             Group::Backups
-                .warn("suspicious", format!("Tables of the last backup, {}, have lost many of their rows", record.key))
-                .fix(format!("See which: dokku pgbackup:info {service} {}", record.key))
-                .fix(format!("If they were meant to go: dokku pgbackup:release {service} {}", record.key)),
+                .warn("suspicious", why)
+                .fix(format!("See which: dokku pgbackup:info {service} {key}"))
+                .fix(format!("If that is right: dokku pgbackup:release {service} {key}")),
         );
     }
     findings
