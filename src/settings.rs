@@ -666,6 +666,7 @@ impl Settings {
         Ok(self.destination.as_ref().ok_or_else(|| {
             Failure::failed(format!("No destination is set for {service}"))
                 .hint(format!("Set it: dokku pgbackup:set {service} destination s3://BUCKET"))
+                .hint(format!("Or take over what dokku-postgres has: dokku pgbackup:adopt {service}"))
         })?)
     }
 }
