@@ -9,6 +9,7 @@ pub mod checks;
 pub mod schema;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
@@ -122,6 +123,14 @@ pub struct Loss {
     /// Rows in this one; absent when there is no such table any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub now: Option<u64>,
+}
+
+/// `public.users: 562 rows then, 0 now`.
+impl fmt::Display for Loss {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let now = self.now.map_or_else(|| "no table".to_owned(), |rows| rows.to_string());
+        write!(out, "{}: {} rows then, {now} now", self.table, self.before)
+    }
 }
 
 /// The PostgreSQL server and the service around it: what a new host needs to make the same.

@@ -75,7 +75,11 @@ fn the_accident_is_seen_told_and_its_last_good_backup_stays() {
     let suspicious = run.last_line().rsplit(' ').next().unwrap().to_owned();
     let later = service.backup();
     let status = service.pgbackup("status", &[]).exits(1);
-    let why = format!("the last backup, {later}, is suspicious: public.users has 0 rows, and had 562");
+    let why = format!("the last backup, {later}, is suspicious: public.users: 562 rows then, 0 now");
+    service
+        .pgbackup("info", &[&later])
+        .succeeds()
+        .says(&format!("rows are missing since {}: public.users: 562", keys[2]));
     status.says(&why).says(&format!("dokku pgbackup:release {} {later}", service.name));
     let expected = [&keys[1], &keys[2], &suspicious, &later].map(String::clone);
     assert_eq!(service.bucket().backups(), expected, "those before the loss stay");

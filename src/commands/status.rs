@@ -269,13 +269,8 @@ pub fn of(context: &Context, name: &ServiceName, max_age: Duration, remote: bool
 
 /// The newest backup is saved, but what it holds looks wrong.
 fn suspicious(manifest: &Manifest) -> Problem {
-    let why = match manifest.suspicious.as_ref().and_then(|suspicion| suspicion.tables.first()) {
-        Some(Loss { table, before, now }) => {
-            let now = now.map_or_else(|| "is gone".to_owned(), |now| format!("has {}", count(now, "row")));
-            format!("{table} {now}, and had {before}")
-        }
-        None => "checks of yours fail".to_owned(),
-    };
+    let first = manifest.suspicious.as_ref().and_then(|suspicion| suspicion.tables.first());
+    let why = first.map_or_else(|| "checks of yours fail".to_owned(), Loss::to_string);
     Problem::new("suspicious", format!("the last backup, {}, is suspicious: {why}", manifest.key))
 }
 

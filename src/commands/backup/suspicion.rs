@@ -40,7 +40,7 @@ fn warn_of_loss(context: &Context, manifest: &Manifest, suspicion: &Suspicion) {
     let (ui, name, key) = (&context.ui, &manifest.service, &manifest.key);
     ui.warn(format!("SUSPICIOUS: rows are missing since {}", suspicion.compared_with));
     for loss in suspicion.tables.iter().take(LOSSES_SHOWN) {
-        ui.warn(describe(loss));
+        ui.warn(loss.to_string());
     }
     if let Some(more) = suspicion.tables.len().checked_sub(LOSSES_SHOWN).filter(|more| *more > 0) {
         ui.warn(format!("and {}", count(more as u64, "more table")));
@@ -62,11 +62,6 @@ fn warn_of_checks(context: &Context, manifest: &Manifest) {
     ui.warn(format!("If a check asks for too much: dokku pgbackup:checks {name}"));
 }
 
-fn describe(loss: &Loss) -> String {
-    let now = loss.now.map_or_else(|| "no table".to_owned(), |rows| rows.to_string());
-    format!("{}: {} rows then, {now} now", loss.table, loss.before)
-}
-
 /// `check users: at least 500 expected, 0 found`, for each that failed.
 fn failed_checks(manifest: &Manifest) -> impl Iterator<Item = String> {
     let checks = manifest.fingerprint.checks.iter();
@@ -76,7 +71,7 @@ fn failed_checks(manifest: &Manifest) -> impl Iterator<Item = String> {
 /// What makes a backup suspicious in one line, for messages to others.
 pub(super) fn in_one_line(manifest: &Manifest) -> String {
     let lost = manifest.suspicious.iter().flat_map(|suspicion| &suspicion.tables).take(LOSSES_SHOWN);
-    let mut why: Vec<String> = lost.map(describe).collect();
+    let mut why: Vec<String> = lost.map(Loss::to_string).collect();
     why.extend(failed_checks(manifest).take(LOSSES_SHOWN));
     why.join("; ")
 }
