@@ -27,6 +27,10 @@ pub const PLAIN_SETTINGS: &str = "SET ROLE NONE; SET statement_timeout = 0; SET 
      SET intervalstyle = postgres; SET extra_float_digits = 3; SET quote_all_identifiers = off; \
      SET timezone = 'UTC'; SET bytea_output = 'hex'";
 
+/// Those of them that could end the very statement that sets them aside, on a busy server with a role-level timeout of milliseconds: they
+/// go with the start of the session, and come before what a role or a database has.
+pub const FROM_THE_START: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
+
 /// Timeouts that not every server knows, and since which one they are known.
 pub const LATER_TIMEOUTS: [(&str, i32); 2] = [("idle_session_timeout", 140_000), ("transaction_timeout", 170_000)];
 
@@ -127,6 +131,7 @@ fn open(service: &RunningService, database: &str) -> Result<Client> {
         .password(service.service.password.reveal())
         .dbname(database)
         .application_name(APPLICATION)
+        .options(FROM_THE_START)
         .connect_timeout(CONNECT_TIMEOUT)
         .keepalives_idle(Duration::from_mins(1))
         .connect(NoTls)

@@ -147,6 +147,8 @@ impl Service {
             .user("postgres")
             .password(&self.password)
             .dbname(database)
+            // A test may give the role a timeout of milliseconds, for others.
+            .options("-c statement_timeout=0 -c idle_in_transaction_session_timeout=0")
             .connect(NoTls)
     }
 

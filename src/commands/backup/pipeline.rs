@@ -457,6 +457,8 @@ fn server(context: &Context, service: &RunningService, snapshot: &mut Snapshot, 
 /// Roles and their memberships, for a new host. Without passwords: even hashed ones are nothing for a bucket.
 fn globals(context: &Context, service: &RunningService) -> Result<Vec<u8>> {
     let arguments = ["pg_dumpall", "--globals-only", "--no-role-passwords", "--username=postgres", "--no-password"];
-    let environment = [("PGPASSWORD", service.service.password.reveal()), ("PGAPPNAME", APPLICATION)];
+    // Unlike pg_dump it keeps the timeouts that the role has (seen with 20 ms).
+    let options = ("PGOPTIONS", session::FROM_THE_START);
+    let environment = [("PGPASSWORD", service.service.password.reveal()), ("PGAPPNAME", APPLICATION), options];
     context.docker.exec_output(&service.service.container, &arguments, &environment).context("The roles can't be read")
 }
