@@ -22,6 +22,7 @@ use crate::manifest::schema::Schema;
 use crate::service::name::ServiceName;
 use crate::service::options::CreateOptions;
 use crate::store::key::BackupKey;
+use crate::text::count;
 
 /// The format this code writes.
 pub const FORMAT: u32 = 1;
@@ -111,6 +112,19 @@ pub struct Suspicion {
     pub compared_with: BackupKey,
     /// Each table that lost more than the property `suspicious-drop` allows, the greatest loss first.
     pub tables: Vec<Loss>,
+}
+
+/// Tables that a sentence about a suspicious backup names.
+pub const LOSSES_SHOWN: usize = 10;
+
+impl Suspicion {
+    /// What was lost, the greatest losses first: `public.users: 562 rows then, 0 now; and 3 more tables`.
+    pub fn in_one_line(&self) -> String {
+        let mut lost: Vec<String> = self.tables.iter().take(LOSSES_SHOWN).map(Loss::to_string).collect();
+        let more = self.tables.len().saturating_sub(LOSSES_SHOWN);
+        lost.extend((more > 0).then(|| format!("and {}", count(more as u64, "more table"))));
+        lost.join("; ")
+    }
 }
 
 /// A table that has lost rows.

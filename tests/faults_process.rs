@@ -266,12 +266,7 @@ fn b3_programs_that_die_in_the_container_take_no_session_with_them() {
 /// Starts its container, and waits until the server answers.
 fn start_again(service: &mut Service) {
     service.host.call("docker", &["container", "start", &service.container()]).run().succeeds();
-    service.read_connection();
-    let began = Instant::now();
-    while service.try_client(&service.database).is_err() {
-        assert!(began.elapsed() < Duration::from_secs(30));
-        thread::sleep(Duration::from_millis(100));
-    }
+    service.wait_until_up();
 }
 
 #[test]
@@ -366,12 +361,7 @@ fn b7_b9_settings_and_obstacles_of_the_server() {
     // A prepared transaction can't be ended for its owner.
     let mut service = service;
     service.host.call("docker", &["container", "restart", &service.container()]).run().succeeds();
-    service.read_connection();
-    let began = Instant::now();
-    while service.try_client(&service.database).is_err() {
-        assert!(began.elapsed() < Duration::from_secs(30));
-        thread::sleep(Duration::from_millis(100));
-    }
+    service.wait_until_up();
     service.sql("BEGIN; DELETE FROM users; PREPARE TRANSACTION 'stuck'");
     let databases = service.databases();
     service.pgbackup("restore", &words).exits(1).says("The prepared transaction \"stuck\"").says("ROLLBACK PREPARED");

@@ -1,8 +1,6 @@
 //! `pgbackup:verify`: the drill passes for what is whole, leaves nothing behind, and finds every single thing that is missing.
 
 use std::collections::BTreeMap;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use insta::assert_snapshot;
 use pgbackup::commands::Context;
@@ -407,12 +405,7 @@ fn checksums_of_rows_are_the_same_after_a_restart_under_other_settings() {
     );
     service.sql("VACUUM FULL things");
     service.host.call("docker", &["container", "restart", &service.container()]).run().succeeds();
-    service.read_connection();
-    let began = Instant::now();
-    while service.try_client(&service.database).is_err() {
-        assert!(began.elapsed() < Duration::from_mins(1));
-        thread::sleep(Duration::from_millis(100));
-    }
+    service.wait_until_up();
     service.pgbackup("verify", &[&first]).succeeds().says("all equal");
     let second = service.backup();
     assert_eq!(contents(&service, &first).len(), 1);

@@ -14,7 +14,7 @@ use crate::commands::objects::{Asked, Named};
 use crate::commands::renewal;
 use crate::dokku::properties::Subject;
 use crate::history::{CopyRecord, Depth};
-use crate::manifest::{Loss, Manifest, Suspicion};
+use crate::manifest::Manifest;
 use crate::service::Service;
 use crate::service::credentials::BackupAuth;
 use crate::service::name::ServiceName;
@@ -23,7 +23,6 @@ use crate::settings::{Auth, Settings};
 use crate::signing::{Keys, Standing};
 use crate::store::key::BackupKey;
 use crate::store::{Store, VersionId};
-use crate::text::count;
 use crate::ui::human;
 use crate::ui::{Column, Table};
 
@@ -320,17 +319,6 @@ fn info(args: &Args, store: &dyn Store, here: &Here, context: &Context) -> Resul
     ui.line(format!("       {by_hand}"))
 }
 
-/// Tables of a suspicious backup that are named.
-const LOSSES_SHOWN: usize = 10;
-
-/// Which rows a suspicious backup misses, in one line.
-fn missing(suspicion: &Suspicion) -> String {
-    let lost: Vec<String> = suspicion.tables.iter().take(LOSSES_SHOWN).map(Loss::to_string).collect();
-    let more = suspicion.tables.len().saturating_sub(LOSSES_SHOWN);
-    let more = if more == 0 { String::new() } else { format!("; and {}", count(more as u64, "more table")) };
-    format!("rows are missing since {}: {}{more}", suspicion.compared_with, lost.join("; "))
-}
-
 /// What the line that makes a service can't know.
 fn unknown(backup: &Backup) -> Vec<String> {
     let Some(manifest) = &backup.manifest else {
@@ -383,7 +371,10 @@ fn facts(
     add("Storage class", backup.class.clone());
     add("Label", backup.label().map(str::to_owned));
     let suspicion = backup.manifest.as_ref().and_then(|manifest| manifest.suspicious.as_ref());
-    add("Suspicious", suspicion.map(missing));
+    add(
+        "Suspicious",
+        suspicion.map(|lost| format!("rows are missing since {}: {}", lost.compared_with, lost.in_one_line())),
+    );
     add(
         "Verified",
         Some(backup.verified.map_or_else(

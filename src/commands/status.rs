@@ -20,7 +20,7 @@ use crate::history::{Entry, History};
 use crate::holds::Holds;
 use crate::journal::Journal;
 use crate::lock::{Lock, Owner};
-use crate::manifest::{Loss, Manifest};
+use crate::manifest::{Manifest, Suspicion};
 use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::settings::{Settings, Span};
@@ -101,6 +101,9 @@ pub struct Status {
     pub held_reason: Option<String>,
     /// What is wrong.
     pub problems: Vec<Problem>,
+    /// The backup of the problem `suspicious`, which needn't be the last good one.
+    #[serde(skip)]
+    pub doubted: Option<BackupKey>,
 }
 
 /// How copying stands, as this host remembers it.
@@ -211,10 +214,10 @@ fn next_steps(one: &Status) -> Vec<String> {
     add(backup, format!("Take a backup now: dokku pgbackup:backup {name}"));
     add(is("late") || is("missed"), "See when what is due: dokku pgbackup:schedule".to_owned());
     add(is("not-copied"), format!("Copy what is missing: dokku pgbackup:copy {name}"));
-    let doubted = one.health.last_backup.as_ref().filter(|_| is("suspicious")).map(|backup| backup.key.to_string());
-    let key = doubted.as_deref().unwrap_or("latest");
-    add(is("suspicious"), format!("See all of it: dokku pgbackup:info {name} {key}"));
-    add(is("suspicious"), format!("If that is right: dokku pgbackup:release {name} {key}"));
+    if let Some(key) = &one.doubted {
+        add(true, format!("See all of it: dokku pgbackup:info {name} {key}"));
+        add(true, format!("If that is right: dokku pgbackup:release {name} {key}"));
+    }
     add(is("drill-failed"), format!("See what differed: dokku pgbackup:history {name}"));
     add(is("drill-late"), format!("Prove the newest one: dokku pgbackup:verify {name} latest"));
     steps
@@ -240,7 +243,8 @@ pub fn of(context: &Context, name: &ServiceName, max_age: Duration, remote: bool
     let scheduled = Scheduled::of(context, name, now);
     problems.extend(scheduled.missed);
     let holds = Holds::read(&folder)?;
-    problems.extend(backups::doubted(&entries, &holds).map(suspicious));
+    let doubted = backups::doubted(&entries, &holds);
+    problems.extend(doubted.map(suspicious));
     let held = holds.service;
     let running = Lock::owner(&context.environment.data_folder(), name);
     // A run that goes on may be copying it at this moment.
@@ -264,13 +268,14 @@ pub fn of(context: &Context, name: &ServiceName, max_age: Duration, remote: bool
         held_since: held.as_ref().map(|hold| hold.since),
         held_reason: held.and_then(|hold| hold.reason),
         problems,
+        doubted: doubted.map(|manifest| manifest.key.clone()),
     })
 }
 
 /// The newest backup is saved, but what it holds looks wrong.
 fn suspicious(manifest: &Manifest) -> Problem {
-    let first = manifest.suspicious.as_ref().and_then(|suspicion| suspicion.tables.first());
-    let why = first.map_or_else(|| "checks of yours fail".to_owned(), Loss::to_string);
+    let lost = manifest.suspicious.as_ref().map(Suspicion::in_one_line);
+    let why = lost.unwrap_or_else(|| "checks of yours fail".to_owned());
     Problem::new("suspicious", format!("the last backup, {}, is suspicious: {why}", manifest.key))
 }
 

@@ -142,12 +142,11 @@ fn start(docker: &Docker, service: &RunningService, snapshot: &Snapshot, encodin
     let database = conninfo(&service.service.database);
     let arguments =
         ["pg_dump", "--format=custom", "--compress=0", "--no-password", &lock_wait, &snapshot, &encoding, &database];
-    let environment = [
-        ("PGPASSWORD", service.service.password.reveal()),
-        ("PGAPPNAME", APPLICATION),
-        // As our own sessions have it, so that both ways give the same bytes.
-        ("PGOPTIONS", "-c timezone=UTC -c bytea_output=hex"),
-    ];
+    // As our own sessions have it, so that both ways give the same bytes. (It sets the timeouts aside by itself, with a statement that a
+    // timeout of milliseconds may end.)
+    let options = format!("{} -c timezone=UTC -c bytea_output=hex", session::FROM_THE_START);
+    let environment =
+        [("PGPASSWORD", service.service.password.reveal()), ("PGAPPNAME", APPLICATION), ("PGOPTIONS", &options)];
     docker.exec(&service.service.container, &arguments, &environment, Input::Held)
 }
 

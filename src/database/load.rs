@@ -28,7 +28,7 @@ const BUFFER: usize = 256 * 1024;
 const JOBS: usize = 4;
 /// The staging database can be loaded again: its rows needn't be on disk at each commit. The checkpoint before the swap sees to that. A server
 /// whose `array_nulls` is off would take each NULL in an array for the text "NULL", and pg_dump doesn't say what it had.
-const OPTIONS: &str = "-c synchronous_commit=off -c maintenance_work_mem=128MB -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off -c array_nulls=on -c quote_all_identifiers=off";
+const OPTIONS: &str = "-c synchronous_commit=off -c maintenance_work_mem=128MB -c default_transaction_read_only=off -c array_nulls=on -c quote_all_identifiers=off";
 
 /// Refuses a dump that this server can't take, before anything is created.
 ///
@@ -276,9 +276,7 @@ pub fn analyze(service: &RunningService, database: &str) -> Result<()> {
 
 /// Settings of pg_restore's sessions. They wait for a slow store, so no timeout of the role or the database may end them.
 fn options(service: &RunningService) -> Result<String> {
-    let version_number = session::version_number(&mut session::connect_beside(service)?)?;
-    let later = session::LATER_TIMEOUTS.iter().filter(|(_, since)| version_number >= *since);
-    Ok(later.fold(OPTIONS.to_owned(), |options, (setting, _)| options + " -c " + setting + "=0"))
+    Ok(format!("{} {OPTIONS}", session::without_timeouts(service)?))
 }
 
 fn environment<'a>(service: &'a RunningService, options: &'a str) -> [(&'static str, &'a str); 3] {

@@ -20,7 +20,7 @@ use postgres_protocol::message::{backend, frontend};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::checksum::Sum;
-use crate::database::session::{CONNECT_TIMEOUT, PLAIN_SETTINGS, PORT, SET_LATER_TIMEOUTS};
+use crate::database::session::{CONNECT_TIMEOUT, FROM_THE_START, PLAIN_SETTINGS, PORT, SET_LATER_TIMEOUTS};
 use crate::database::{APPLICATION, literal};
 use crate::interrupt;
 use crate::service::{Address, RunningService};
@@ -187,7 +187,12 @@ impl RowSession {
     }
 
     fn log_in(&mut self, password: &str, database: &str) -> Result<()> {
-        let parameters = [("user", "postgres"), ("database", database), ("application_name", APPLICATION)];
+        let parameters = [
+            ("user", "postgres"),
+            ("database", database),
+            ("application_name", APPLICATION),
+            ("options", FROM_THE_START),
+        ];
         let mut message = BytesMut::new();
         frontend::startup_message(parameters, &mut message)?;
         self.stream.writer().write_all(&message)?;

@@ -158,7 +158,6 @@ mod tests {
             let all: Vec<String> = queries(version, Side::Found).collect();
             assert_eq!(all.len(), 31);
             for query in all {
-                // %I is for format().
                 // One capital alone is for format().
                 let open = query
                     .split('%')

@@ -32,7 +32,17 @@ pub const PLAIN_SETTINGS: &str = "SET ROLE NONE; SET statement_timeout = 0; SET 
 pub const FROM_THE_START: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
 
 /// Timeouts that not every server knows, and since which one they are known.
-pub const LATER_TIMEOUTS: [(&str, i32); 2] = [("idle_session_timeout", 140_000), ("transaction_timeout", 170_000)];
+const LATER_TIMEOUTS: [(&str, i32); 2] = [("idle_session_timeout", 140_000), ("transaction_timeout", 170_000)];
+
+/// All timeouts that the server knows, set aside from the start: `PGOPTIONS` of a program that works for us.
+///
+/// # Errors
+/// When the server can't be asked for its version.
+pub fn without_timeouts(service: &RunningService) -> Result<String> {
+    let version_number = version_number(&mut connect_beside(service)?)?;
+    let later = LATER_TIMEOUTS.iter().filter(|(_, since)| version_number >= *since);
+    Ok(later.fold(FROM_THE_START.to_owned(), |options, (setting, _)| options + " -c " + setting + "=0"))
+}
 
 /// Sets those aside that the server knows.
 pub const SET_LATER_TIMEOUTS: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use pgbackup::service::RunningService;
 use postgres::{Client, NoTls, SimpleQueryMessage};
@@ -77,6 +79,16 @@ impl Service {
         self.address = run.succeeds().out().trim().parse().unwrap();
         let file = self.host.lib_root.join("services/postgres").join(&self.name).join("PASSWORD");
         fs::read_to_string(file).unwrap().trim().clone_into(&mut self.password);
+    }
+
+    /// After its container was started again: waits until the server answers.
+    pub fn wait_until_up(&mut self) {
+        self.read_connection();
+        let began = Instant::now();
+        while self.try_client(&self.database).is_err() {
+            assert!(began.elapsed() < Duration::from_secs(30));
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// `dokku.postgres.NAME`.

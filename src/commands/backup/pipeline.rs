@@ -458,7 +458,8 @@ fn server(context: &Context, service: &RunningService, snapshot: &mut Snapshot, 
 fn globals(context: &Context, service: &RunningService) -> Result<Vec<u8>> {
     let arguments = ["pg_dumpall", "--globals-only", "--no-role-passwords", "--username=postgres", "--no-password"];
     // Unlike pg_dump it keeps the timeouts that the role has (seen with 20 ms).
-    let options = ("PGOPTIONS", session::FROM_THE_START);
-    let environment = [("PGPASSWORD", service.service.password.reveal()), ("PGAPPNAME", APPLICATION), options];
+    let options = session::without_timeouts(service)?;
+    let environment =
+        [("PGPASSWORD", service.service.password.reveal()), ("PGAPPNAME", APPLICATION), ("PGOPTIONS", &options)];
     context.docker.exec_output(&service.service.container, &arguments, &environment).context("The roles can't be read")
 }

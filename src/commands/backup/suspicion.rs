@@ -5,12 +5,9 @@ use anyhow::Result;
 use super::past::Past;
 use crate::changes;
 use crate::commands::context::Context;
-use crate::manifest::{DatabaseDescription, Fingerprint, Loss, Manifest, Suspicion};
+use crate::manifest::{DatabaseDescription, Fingerprint, LOSSES_SHOWN, Manifest, Suspicion};
 use crate::service::RunningService;
 use crate::text::count;
-
-/// Tables that a suspicious backup's warning names.
-const LOSSES_SHOWN: usize = 10;
 
 /// What has been lost since the last backup that was right.
 pub(super) fn of(
@@ -70,8 +67,7 @@ fn failed_checks(manifest: &Manifest) -> impl Iterator<Item = String> {
 
 /// What makes a backup suspicious in one line, for messages to others.
 pub(super) fn in_one_line(manifest: &Manifest) -> String {
-    let lost = manifest.suspicious.iter().flat_map(|suspicion| &suspicion.tables).take(LOSSES_SHOWN);
-    let mut why: Vec<String> = lost.map(Loss::to_string).collect();
+    let mut why: Vec<String> = manifest.suspicious.iter().map(Suspicion::in_one_line).collect();
     why.extend(failed_checks(manifest).take(LOSSES_SHOWN));
     why.join("; ")
 }
