@@ -213,15 +213,25 @@ fn a2_a_killed_restore_is_cleaned_up_by_the_next_command() {
     assert_eq!((service.rows("users"), service.rows("large")), (562, ROWS));
 }
 
-/// Kills a program in the container by the beginning of its name.
+/// Kills a program in the container by the beginning of its name: the one that started the others of that name, as process ids
+/// begin anew after the highest and tell nothing about who was first.
 fn kill_inside(service: &Service, name: &str, signal: Signal) {
-    let run =
-        service.host.call("docker", &["container", "top", &service.container(), "-eo", "pid,comm"]).run().succeeds();
-    let pid = run.out().lines().find_map(|line| {
-        let (pid, program) = line.trim().split_once(char::is_whitespace)?;
-        program.trim().starts_with(name).then(|| pid.parse::<i32>().unwrap())
-    });
-    let pid = rustix::process::Pid::from_raw(pid.unwrap_or_else(|| panic!("no {name}: {}", run.out()))).unwrap();
+    let run = service
+        .host
+        .call("docker", &["container", "top", &service.container(), "-eo", "pid,ppid,comm"])
+        .run()
+        .succeeds();
+    let named = run
+        .out()
+        .lines()
+        .filter_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+            [pid, parent, program] if program.starts_with(name) => Some((pid.to_owned(), parent.to_owned())),
+            _ => None,
+        })
+        .collect::<Vec<_>>();
+    let first = named.iter().find(|(_, parent)| named.iter().all(|(pid, _)| pid != parent));
+    let (pid, _) = first.unwrap_or_else(|| panic!("no {name}: {}", run.out()));
+    let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
