@@ -106,6 +106,12 @@ fn gpg_and_we_read_each_other() {
         let wrong = opened(&object, &passphrase(PASSPHRASE.trim())).unwrap_err();
         assert!(wrong.contains("the passphrase is wrong"), "{more:?}: {wrong}");
     }
+    // What a wrong passphrase gives is noise, which may begin as any packet does.
+    let object = gpg.symmetric(PASSPHRASE, &["--s2k-mode", "1"], &archive[..10_000]);
+    for number in 0..5_000 {
+        let wrong = opened(&object, &passphrase(&format!("wrong {number}"))).unwrap_err();
+        assert!(wrong.contains("the passphrase is wrong"), "{number}: {wrong}");
+    }
     let mut ours = Vec::new();
     seal(archive.as_slice(), &mut ours, &Recipient::Passphrase(Secret::new(PASSPHRASE))).unwrap();
     assert!(gpg.decrypt(PASSPHRASE, &ours) == archive);

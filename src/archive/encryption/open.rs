@@ -135,6 +135,8 @@ fn decrypted(
     match message {
         // A signature around it is not asked for: the key is what says who could have written it.
         Message::Literal { .. } | Message::Signed { .. } => Ok((message, by_passphrase)),
+        // The noise behind a wrong passphrase may look like any packet.
+        _ if by_passphrase => Err(EncryptionError::WrongPassphrase),
         Message::Compressed { .. } => Err(unsupported("it is compressed several times over")),
         Message::Encrypted { .. } => Err(unsupported("it is encrypted several times over")),
     }
