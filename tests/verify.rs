@@ -79,6 +79,9 @@ const SCHEMA: &str = "CREATE EXTENSION citext;
          ALTER FUNCTION goes_with() DEPENDS ON EXTENSION citext;
          CREATE TEXT SEARCH TEMPLATE simple_too (LEXIZE = dsimple_lexize, INIT = dsimple_init);
          CREATE TYPE later;
+         CREATE TABLE heir (one integer, two integer, CONSTRAINT good CHECK (one > 0)) INHERITS (pair);
+         ALTER TABLE pair ADD CONSTRAINT good CHECK (one > 0);
+         CREATE OPERATOR CLASS backwards FOR TYPE integer USING btree AS OPERATOR 1 >, OPERATOR 2 >=, OPERATOR 3 =, OPERATOR 4 <=, OPERATOR 5 <, FUNCTION 1 btint4cmp;
          -- A restore leaves it out, and with it what is said of it.
          CREATE SUBSCRIPTION feed CONNECTION 'host=192.0.2.1 password=secret-of-feed' PUBLICATION far WITH (connect = false, slot_name = NONE);
          COMMENT ON SUBSCRIPTION feed IS 'from afar'";
@@ -106,6 +109,19 @@ const BREAKS: [&[(&str, &str)]; 3] = [
         (
             "ALTER TABLE pair DROP one; ALTER TABLE pair ADD one integer",
             "order of columns of table public.pair: one, two expected, two, one found",
+        ),
+        (
+            "UPDATE pg_attribute SET attislocal = false WHERE attrelid = 'heir'::regclass AND attname = 'two'",
+            "column public.heir.two: integer inherited and its own expected, integer found",
+        ),
+        (
+            "UPDATE pg_constraint SET conislocal = false WHERE conrelid = 'heir'::regclass",
+            "check constraint public.heir.good: ",
+        ),
+        (
+            "DELETE FROM pg_depend WHERE refclassid = 'pg_opclass'::regclass AND classid = 'pg_amop'::regclass
+               AND refobjid = (SELECT oid FROM pg_opclass WHERE opcname = 'backwards')",
+            "operator class public.backwards USING btree: ",
         ),
         ("ALTER TABLE pair SET (fillfactor = 50)", "table public.pair: there expected, with fillfactor=50 found"),
         (
@@ -280,11 +296,12 @@ fn a_drill_passes_and_finds_each_thing_that_is_missing() {
            public.lists  1  1  equal
            public.states  1  1  equal
            public.empty  0  0  equal
+           public.heir  0  0  equal
            public.logic  0  0  equal
            public.pair  0  0  equal
            public.unwatched  0  0  equal
            subscription feed: to far then, not restored now
-           7 tables, 564 rows, 155 values compared: all equal
+           8 tables, 564 rows, 166 values compared: all equal
     =====> postgres-prod-<second>.tgz restores to what was saved (<duration>)
     exit 0
     "#);
@@ -339,7 +356,8 @@ fn a_foreign_key_that_the_saved_rows_break_excuses_no_other() {
     let service = Host::get().service("prod", Postgres::V18);
     // In two schemas the same names; one key is broken as the runbook breaks it, one was not valid before.
     service.sql(
-        "CREATE TABLE users (id int CONSTRAINT numbered NOT NULL PRIMARY KEY, mail text CONSTRAINT reachable NOT NULL NO INHERIT);
+        "CREATE DOMAIN title AS text CONSTRAINT named NOT NULL;
+         CREATE TABLE users (id int CONSTRAINT numbered NOT NULL PRIMARY KEY, mail text CONSTRAINT reachable NOT NULL NO INHERIT);
          INSERT INTO users VALUES (1, 'a'), (2, 'b');
          CREATE SCHEMA shop; CREATE SCHEMA \"old.shop\";
          CREATE TABLE shop.orders (of_user int CONSTRAINT of_user REFERENCES users);
@@ -370,6 +388,7 @@ fn a_foreign_key_that_the_saved_rows_break_excuses_no_other() {
         .client_of(&database)
         .batch_execute(
             "UPDATE pg_constraint SET convalidated = false WHERE conrelid = '\"old.shop\".orders'::regclass AND contype = 'f';
+             ALTER DOMAIN title RENAME CONSTRAINT named TO called;
              ALTER TABLE users RENAME CONSTRAINT numbered TO counted; ALTER TABLE users ALTER CONSTRAINT reachable INHERIT",
         )
         .unwrap();
@@ -377,8 +396,10 @@ fn a_foreign_key_that_the_saved_rows_break_excuses_no_other() {
     assert_eq!(
         differences,
         [
+            "not null constraint public.title.named is missing",
             "not null constraint public.users.numbered is missing",
             "not null constraint public.users.reachable: mail NO INHERIT expected, mail found",
+            "not null constraint public.title.called is there, but not in the backup",
             "not null constraint public.users.counted is there, but not in the backup",
             "foreign key \"old.shop\".orders.of_user: valid expected, NOT VALID found",
         ]

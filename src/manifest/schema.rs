@@ -15,7 +15,7 @@ pub const LARGEST: usize = 16 << 20;
 
 /// Which objects are read and how their definitions are written: raised with each change to that, so that a backup of another version of pgbackup
 /// is compared by what is there, and no change of ours is taken for one of the database's.
-pub const READING: u32 = 3;
+pub const READING: u32 = 4;
 
 /// What is known of a schema.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

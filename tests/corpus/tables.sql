@@ -20,6 +20,7 @@ CREATE EXTENSION postgres_fdw;
 CREATE TYPE app.mood AS ENUM ('sad', 'ok', 'it''s "fine"');
 CREATE TYPE app.pair AS (a integer, "B b" text);
 CREATE DOMAIN app.positive AS integer CHECK (VALUE > 0) DEFAULT 1;
+CREATE DOMAIN app.there AS text CONSTRAINT "has a name" NOT NULL;
 CREATE TYPE app.span AS RANGE (subtype = float8);
 CREATE COLLATION app.american (provider = libc, locale = 'en_US.utf8');
 
@@ -111,6 +112,16 @@ CREATE TABLE app.by_hash_1 PARTITION OF app.by_hash FOR VALUES WITH (MODULUS 2, 
 INSERT INTO app.by_hash SELECT i, 'ok' FROM generate_series(1, 50) i;
 CREATE TABLE app.parent (id integer PRIMARY KEY, name text);
 CREATE TABLE app.child (extra text) INHERITS (app.parent);
+-- Inherited, and its own as well: declared before and after the parent's, and not valid.
+CREATE TABLE app.elder (id integer NOT NULL, name text DEFAULT 'elder', number integer, CONSTRAINT counted CHECK (number > 0));
+CREATE TABLE app.only_heir () INHERITS (app.elder);
+CREATE TABLE app.adopted (id integer NOT NULL, name text, number integer DEFAULT 7, more text, CONSTRAINT counted CHECK (number > 0));
+ALTER TABLE app.adopted INHERIT app.elder;
+CREATE TABLE app.younger (number integer, name text DEFAULT 'younger', CONSTRAINT counted CHECK (number > 0)) INHERITS (app.elder);
+ALTER TABLE app.elder ADD CONSTRAINT late CHECK (id > 0) NOT VALID;
+ALTER TABLE app.younger ADD CONSTRAINT early CHECK (id < 1000) NOT VALID;
+ALTER TABLE app.elder ADD CONSTRAINT early CHECK (id < 1000) NOT VALID;
+INSERT INTO app.younger VALUES (1, 'a', 2); INSERT INTO app.adopted VALUES (3, 'c', 4, 'more'); INSERT INTO app.only_heir VALUES (2, 'b', 3);
 INSERT INTO app.parent VALUES (1, 'parent');
 INSERT INTO app.child VALUES (2, 'child', 'x'), (3, 'child', 'y');
 
@@ -158,6 +169,14 @@ END $body$;
 CREATE PROCEDURE app.nothing(INOUT n integer) LANGUAGE plpgsql AS 'BEGIN NULL; END';
 CREATE AGGREGATE app.total(integer) (SFUNC = int4pl, STYPE = integer, INITCOND = 0);
 CREATE OPERATOR app.=== (LEFTARG = integer, RIGHTARG = integer, FUNCTION = int4eq);
+CREATE OPERATOR FAMILY app.numbers USING btree;
+CREATE OPERATOR CLASS app.backwards FOR TYPE integer USING btree FAMILY app.numbers
+  AS OPERATOR 1 >, OPERATOR 2 >=, OPERATOR 3 =, OPERATOR 4 <=, OPERATOR 5 <, FUNCTION 1 btint4cmp(integer, integer);
+ALTER OPERATOR FAMILY app.numbers USING btree ADD OPERATOR 1 > (integer, bigint), FUNCTION 1 (integer, bigint) btint48cmp(integer, bigint);
+CREATE OPERATOR CLASS app.in_blocks FOR TYPE integer USING brin
+  AS OPERATOR 1 <, OPERATOR 3 =, FUNCTION 1 brin_minmax_opcinfo(internal), FUNCTION 2 brin_minmax_add_value(internal, internal, internal, internal),
+    FUNCTION 3 brin_minmax_consistent(internal, internal, internal), FUNCTION 4 brin_minmax_union(internal, internal, internal);
+ALTER OPERATOR FAMILY app.in_blocks USING brin ADD OPERATOR 5 > (integer, integer);
 CREATE TRIGGER stamp BEFORE INSERT OR UPDATE OF number ON app.everything FOR EACH ROW EXECUTE FUNCTION app.stamp();
 CREATE TRIGGER never BEFORE UPDATE ON app.everything FOR EACH ROW EXECUTE FUNCTION app.stamp();
 ALTER TABLE app.everything DISABLE TRIGGER never;
