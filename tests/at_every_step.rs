@@ -2,8 +2,9 @@
 //!
 //! The names are read out of the sources, so that none can be forgotten: each belongs to an area (what stands before its dot), each area to a
 //! test, and that test fails when none of its commands passes the point. A command is killed at one point after the other: the next run has
-//! to put right what the last one has left before it is killed itself, and the last one goes through. `KILL=all make test T=every_step` takes each
-//! command to each of its points by SIGKILL, SIGTERM and a panic, and lets a whole run follow each time.
+//! to put right what the last one has left before it is killed itself, and the last one goes through. `KILL=term make test T=every_step` and
+//! `KILL=panic …` do the same by SIGTERM and by a panic; `KILL=all …` takes each command to each of its points in all three ways, and lets a whole run
+//! follow each time (hours).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -56,9 +57,12 @@ fn every_step_has_a_name_of_its_own_and_a_test() {
     assert!(count.is_empty(), "more than one step is called {count:?}");
 }
 
+/// How a run dies: `kill`, `term`, `panic`, or in `all` ways.
 #[expect(clippy::disallowed_methods, reason = "how much is tried is said by the environment")]
-fn everything() -> bool {
-    std::env::var("KILL").is_ok_and(|text| text == "all")
+fn way() -> String {
+    let way = std::env::var("KILL").unwrap_or_else(|_| "kill".to_owned());
+    assert!(["kill", "term", "panic", "all"].contains(&way.as_str()), "KILL={way}");
+    way
 }
 
 /// A command, and what is done before it.
@@ -213,6 +217,7 @@ impl World {
     /// Kills the acts at all points of these areas.
     #[expect(clippy::print_stderr, reason = "what is tried alone takes its time, and says how far it is")]
     fn killed_everywhere(&self, areas: &[&str], acts: &[Act]) {
+        let way = way();
         let mut left = steps(areas);
         let mut proven = BTreeSet::new();
         for act in acts {
@@ -222,7 +227,7 @@ impl World {
             let place = |name: &str| passed.iter().position(|passed| passed == name);
             let saves = |at: &str| place("backup.sent") <= place(at) && place(at) <= place("backup.remembered");
             self.prove(&mut proven, act.command);
-            if everything() {
+            if way == "all" {
                 for at in &passed {
                     for how in ["kill", "term", "panic"] {
                         let what = format!("{} with {how} at {at}", act.command);
@@ -239,7 +244,7 @@ impl World {
             let mut last = String::new();
             for at in passed.iter().filter(|at| left.remove(*at)) {
                 let before = self.staging();
-                self.strike(act, "kill", at);
+                self.strike(act, &way, at);
                 if past_recovery(&passed, at) && !self.waits() {
                     let there = self.staging();
                     let kept: Vec<_> = before.iter().filter(|name| there.contains(name)).collect();

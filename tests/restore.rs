@@ -292,7 +292,7 @@ fn versions_extensions_and_roles_of_the_other_server() {
            Started  <time> (<age> ago)
            Size  <size>
            Made on  vm with PostgreSQL 18.6
-           Holds  22 tables, 1351 rows
+           Holds  26 tables, 1354 rows
            Into  database old of old, <size> now
            Disk  about <size> needed, <size> free
      !  The backup was made with PostgreSQL 18.6, but old runs PostgreSQL 15
