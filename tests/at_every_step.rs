@@ -402,4 +402,13 @@ fn a2_a_drill_or_a_clean_up_that_is_killed_at_any_step_leaves_nothing() {
     assert!(ended.said.contains(&format!("dokku maintenance:disable {}", app.name)), "{}", ended.said);
     assert_eq!(world.service.rows("users"), 562);
     app.set_maintenance(false);
+    // One that can't be put into it ends a rollback; what the user does then by hand is no later command's to undo.
+    chown(&folder, Some(0), Some(0)).unwrap();
+    world.service.pgbackup("rollback", &["--force"]).exits(1).says("can't be put into maintenance");
+    chown(&folder, Some(owner.uid()), Some(owner.gid())).unwrap();
+    assert!(!world.service.host.data_of(&world.service.name).join("restore.json").exists());
+    app.set_maintenance(true);
+    world.service.backup();
+    assert!(app.in_maintenance());
+    app.set_maintenance(false);
 }

@@ -352,6 +352,7 @@ fn b7_b9_settings_and_obstacles_of_the_server() {
     let service = Host::get().service("prod", Postgres::V15);
     service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
     service.sql("ALTER SYSTEM SET max_prepared_transactions = 5");
+    service.sql("ALTER SYSTEM SET wal_level = logical");
     let database = &service.database;
     service.client_of("postgres").batch_execute(&format!(
         "ALTER ROLE postgres SET statement_timeout = '20ms'; ALTER ROLE postgres SET lock_timeout = '1ms'; \
@@ -377,6 +378,21 @@ fn b7_b9_settings_and_obstacles_of_the_server() {
     service.pgbackup("restore", &words).exits(1).says("The prepared transaction \"stuck\"").says("ROLLBACK PREPARED");
     assert_eq!(service.databases(), databases);
     service.sql("ROLLBACK PREPARED 'stuck'");
+    // What would stay with the replaced database, and keep the server's WAL or fail without end; a later exchange finds it as well.
+    service.sql("SELECT pg_create_logical_replication_slot('reader', 'pgoutput')");
+    let refused = service.pgbackup("restore", &words).exits(1).says("The replication slot \"reader\"");
+    assert!(!refused.says("pg_drop_replication_slot('reader')").seen().contains("Loading"));
+    service.pgbackup("rollback", &["--force"]).exits(1).says("The replication slot \"reader\"");
+    service.pgbackup("doctor", &[]).says("A restore will be refused: The replication slot");
+    service.sql("SELECT pg_drop_replication_slot('reader')");
+    service.sql("CREATE SUBSCRIPTION \"the feed\" CONNECTION 'host=192.0.2.1' PUBLICATION far WITH (connect = false, slot_name = NONE)");
+    service
+        .pgbackup("restore", &words)
+        .exits(1)
+        .says("The subscription \"the feed\"")
+        .says("DROP SUBSCRIPTION \"the feed\"");
+    assert_eq!(service.databases(), databases);
+    service.sql("DROP SUBSCRIPTION \"the feed\"");
     service.pgbackup("restore", &words).succeeds();
     assert_eq!(service.rows("users"), 562);
 }

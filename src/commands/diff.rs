@@ -120,7 +120,7 @@ fn saved(catalog: &Catalog, store: &dyn Store, text: &str) -> Result<Side> {
 
 fn live(context: &Context, service: &Service) -> Result<Side> {
     let running = service.running(&context.docker)?;
-    let mut client = session::connect(&running, &service.database)?;
+    let mut client = session::connect_to_look(&running, &service.database)?;
     Ok(Side { name: LIVE.to_owned(), tables: present_rows(&mut client)? })
 }
 

@@ -81,7 +81,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     } else {
         service.database.clone()
     };
-    let mut client = session::connect(&running, &database)?;
+    let mut client = session::connect_to_look(&running, &database)?;
     let output = BufWriter::new(context.ui.bytes());
     let mut answer = Answer { format: args.format, output, begun: false, rows: 0 };
     ask(&mut client, &sql, args, &mut answer)

@@ -27,8 +27,8 @@ use crate::commands::renewal;
 use crate::commands::telling::Telling;
 use crate::commands::turn::{self, Waiting};
 use crate::commands::wanted::Wanted;
-use crate::database::session;
 use crate::database::staging::Purpose;
+use crate::database::{session, swap};
 use crate::error::{Failure, Kind};
 use crate::history::{Entry, Event, History, RestoreRecord};
 use crate::lock::Lock;
@@ -42,6 +42,16 @@ use crate::ui::comparison::show_verification;
 
 /// What everybody wants to know of a restore that has failed.
 pub(crate) const UNTOUCHED: &str = "The live database was not touched";
+
+/// Says that the live database is what it was, where that is known.
+pub(crate) fn untouched(error: anyhow::Error, service: &ServiceName) -> Failure {
+    let known = !error.chain().any(|cause| cause.is::<swap::Unanswered>());
+    let failure = Failure::from_error(error);
+    if known {
+        return failure.hint(UNTOUCHED);
+    }
+    failure.hint(format!("When the server answers again see what is there with: dokku pgbackup:status {service}"))
+}
 
 /// Restore a backup without putting the running database at risk
 ///
@@ -156,6 +166,9 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
             .map_err(|error| hint_for_stdin(error, &source))?;
     }
     let settings = context.settings(target)?;
+    if !args.stage_only {
+        swap::refuse_obstacles(&mut session::connect_beside(&running)?, &running.service.database)?;
+    }
     let began = Instant::now();
     let name = source.describe();
     let telling = Telling::begin(context, Work::Restore, target);
@@ -257,7 +270,10 @@ fn remember(
     outcome: Result<Option<RestoreRecord>>,
     telling: &Telling,
 ) -> Result<()> {
-    recovery::journal(context, running)?.clear()?;
+    // What has happened is told and remembered, whatever becomes of the note.
+    if let Err(error) = recovery::journal(context, running).and_then(|journal| Ok(journal.clear()?)) {
+        context.ui.warn(format!("{error:#}"));
+    }
     step!("restore.cleared");
     let target = &running.service.name;
     let of = |outcome, message| Notice { key: Some(source.to_owned()), ..telling.notice(outcome, message) };
@@ -275,7 +291,7 @@ fn remember(
         }
         Err(error) => {
             // After the swap nothing fails any more.
-            let failure = Failure::from_error(error).hint(UNTOUCHED);
+            let failure = untouched(error, target);
             telling.failed(&failure, Some(source), None);
             let interrupted = failure.kind == Kind::Interrupted;
             let event = Event::RestoreFailed { source: source.to_owned(), error: failure.to_string(), interrupted };

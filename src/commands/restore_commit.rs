@@ -12,7 +12,7 @@ use crate::commands::asked;
 use crate::commands::certificate;
 use crate::commands::context::Context;
 use crate::commands::recovery;
-use crate::commands::restore::UNTOUCHED;
+use crate::commands::restore;
 use crate::commands::restore::staged::Waiting;
 use crate::commands::restore::swap_in::{self, Incoming};
 use crate::commands::telling::Telling;
@@ -84,7 +84,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         Ok((compared, swapped))
     })();
     let (compared, swapped) = result.map_err(|error: anyhow::Error| {
-        let failure = Failure::from_error(error).hint(UNTOUCHED);
+        let failure = restore::untouched(error, name);
         telling.failed(&failure, Some(&key), None);
         failure
     })?;

@@ -48,6 +48,9 @@ pub fn without_timeouts(service: &RunningService) -> Result<String> {
 pub const SET_LATER_TIMEOUTS: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
      WHERE name IN ('idle_session_timeout', 'transaction_timeout')";
 
+/// What sessions are called that run beside another one's work.
+const LOOKING: &str = "pgbackup look";
+
 /// No session could be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("Can't connect to the database {database} of {service}: {words}")]
@@ -84,7 +87,18 @@ impl DerefMut for Session {
 /// # Errors
 /// In PostgreSQL's words, with the database's name.
 pub fn connect(service: &RunningService, database: &str) -> Result<Session> {
-    let client = open(service, database)?;
+    watched(open(service, database, APPLICATION)?)
+}
+
+/// The same for one who only looks, and holds no lock of the service: what is cleaned up before a run ([`end_leftovers`]) leaves it alone.
+///
+/// # Errors
+/// In PostgreSQL's words, with the database's name.
+pub fn connect_to_look(service: &RunningService, database: &str) -> Result<Session> {
+    watched(open(service, database, LOOKING)?)
+}
+
+fn watched(client: Client) -> Result<Session> {
     let cancel = client.cancel_token();
     let watch = interrupt::watch(move || drop(cancel.cancel_query(NoTls)));
     Ok(Session { client, _watch: watch })
@@ -99,7 +113,7 @@ pub fn connect_beside(service: &RunningService) -> Result<Client> {
     let others = ["postgres", "template1"].into_iter().filter(|name| *name != service.service.database);
     let mut outcome = Err(anyhow!("there is no other database"));
     for other in others {
-        outcome = open(service, other);
+        outcome = open(service, other, APPLICATION);
         if outcome.is_ok() {
             break;
         }
@@ -133,14 +147,14 @@ pub fn identity(service: &RunningService) -> Result<Option<String>> {
         .map_err(|error| anyhow!("{}", words(&error)))
 }
 
-fn open(service: &RunningService, database: &str) -> Result<Client> {
+fn open(service: &RunningService, database: &str, application: &str) -> Result<Client> {
     let mut client = Config::new()
         .host(&service.address.to_string())
         .port(PORT)
         .user("postgres")
         .password(service.service.password.reveal())
         .dbname(database)
-        .application_name(APPLICATION)
+        .application_name(application)
         .options(FROM_THE_START)
         .connect_timeout(CONNECT_TIMEOUT)
         .keepalives_idle(Duration::from_mins(1))

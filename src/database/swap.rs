@@ -14,7 +14,7 @@ use postgres::Client;
 use postgres::error::SqlState;
 
 use crate::database::staging::{self, Marker};
-use crate::database::{quote, session, words};
+use crate::database::{literal, quote, session, words};
 use crate::error::Failure;
 use crate::interrupt;
 use crate::service::RunningService;
@@ -63,14 +63,12 @@ pub fn exchange(service: &RunningService, names: &Exchange) -> Result<Duration> 
     let mut ender = session::connect_beside(service)?;
     let transaction = transaction(names)?;
     end_sessions(&mut ender, &names.incoming).map_err(|error| anyhow!("{}", words(&error)))?;
-    let replaced: Option<u32> = client
-        .query_opt("SELECT oid FROM pg_catalog.pg_database WHERE datname = $1", &[&names.live])
-        .and_then(|row| row.map(|row| row.try_get(0)).transpose())
-        .map_err(|error| anyhow!("{}", words(&error)))?;
+    let replaced = number(&mut client, &names.live)?;
+    let coming = number(&mut client, &names.incoming)?;
     step!("exchange.begins");
     let done = AtomicBool::new(false);
     let began = Instant::now();
-    std::thread::scope(|scope| {
+    let result = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 // By its number, which stays when the name goes to the other one. What goes wrong here shows in the transaction.
@@ -83,8 +81,41 @@ pub fn exchange(service: &RunningService, names: &Exchange) -> Result<Duration> 
         let result = commit(&mut client, &transaction, began);
         step!("exchange.committed");
         result
-    })?;
+    });
+    match result {
+        // The connection broke: the answer may have been lost and not the transaction.
+        Err(error) if client.is_closed() => find_out(service, &names.live, coming, error)?,
+        result => result?,
+    }
     Ok(began.elapsed())
+}
+
+/// Nobody could be asked whether the exchange has taken place.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "The connection was lost while the databases were exchanged, and the server can't be asked which of them is live now: {0}"
+)]
+pub struct Unanswered(String);
+
+/// Asks which database has the live name, as soon as the server answers again.
+fn find_out(service: &RunningService, live: &str, coming: Option<u32>, lost: anyhow::Error) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        match session::connect_beside(service).and_then(|mut client| number(&mut client, live)) {
+            Ok(there) if there == coming => return Ok(()),
+            Ok(_) => return Err(lost),
+            Err(error) if began.elapsed() > PATIENCE => return Err(Unanswered(format!("{error:#}")).into()),
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// The number of a database, which it keeps when it is renamed.
+fn number(client: &mut Client, database: &str) -> Result<Option<u32>> {
+    client
+        .query_opt("SELECT oid FROM pg_catalog.pg_database WHERE datname = $1", &[&database])
+        .and_then(|row| row.map(|row| row.try_get(0)).transpose())
+        .map_err(|error| anyhow!("{}", words(&error)))
 }
 
 /// Ends the thread that ends sessions, on every way out.
@@ -114,9 +145,9 @@ fn transaction(names: &Exchange) -> Result<String> {
 fn commit(client: &mut Client, transaction: &str, began: Instant) -> Result<()> {
     loop {
         let Err(error) = client.batch_execute(transaction) else { return Ok(()) };
-        client.batch_execute("ROLLBACK").map_err(|error| anyhow!("{}", words(&error)))?;
+        let rolled_back = client.batch_execute("ROLLBACK");
         let in_the_way = matches!(error.code(), Some(&SqlState::OBJECT_IN_USE | &SqlState::LOCK_NOT_AVAILABLE));
-        if !in_the_way || began.elapsed() > PATIENCE {
+        if !in_the_way || rolled_back.is_err() || began.elapsed() > PATIENCE {
             bail!("The databases can't be exchanged: {}", words(&error));
         }
     }
@@ -134,16 +165,41 @@ fn end_sessions(client: &mut Client, database: &str) -> Result<(), postgres::Err
         .map(|_| ())
 }
 
-/// A prepared transaction belongs to a database and can't be ended for its owner: it is named instead.
-fn refuse_obstacles(client: &mut Client, live: &str) -> Result<()> {
-    let rows = client
-        .query("SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1 ORDER BY prepared", &[&live])
+/// What belongs to the live database itself, would go with it behind another name, and is for its owner to end: a prepared transaction,
+/// whose locks nobody could open; a slot of logical replication, for which the server would keep its WAL until the disk is full; a
+/// subscription, which would fail without end. None of the three databases could be dropped.
+///
+/// # Errors
+/// The first of them, with what to do about it.
+pub fn refuse_obstacles(client: &mut Client, live: &str) -> Result<()> {
+    let row = client
+        .query_opt(
+            "SELECT * FROM (
+               SELECT 'prepared transaction' AS what, gid AS name FROM pg_catalog.pg_prepared_xacts WHERE database = $1
+               UNION ALL SELECT 'replication slot', slot_name::pg_catalog.text FROM pg_catalog.pg_replication_slots WHERE database = $1 AND NOT temporary
+               UNION ALL SELECT 'subscription', s.subname::pg_catalog.text FROM pg_catalog.pg_subscription s
+                 JOIN pg_catalog.pg_database d ON d.oid = s.subdbid WHERE d.datname = $1) o
+             ORDER BY what, name LIMIT 1",
+            &[&live],
+        )
         .map_err(|error| anyhow!("{}", words(&error)))?;
-    let Some(first) = rows.first() else { return Ok(()) };
-    let gid: String = first.try_get(0)?;
-    Err(Failure::failed(format!(
-        "The prepared transaction {gid:?} in the database {live} stands in the way of the exchange"
-    ))
-    .hint("Commit it or roll it back (COMMIT PREPARED, ROLLBACK PREPARED) and run the command again")
+    let Some(row) = row else { return Ok(()) };
+    let (what, obstacle): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+    let failure =
+        Failure::failed(format!("The {what} {obstacle:?} of the database {live} stands in the way of the exchange"));
+    let again = "and run the command again";
+    Err(match what.as_str() {
+        "replication slot" => failure
+            .hint(format!("Drop it {again}: SELECT pg_drop_replication_slot({})", literal(&obstacle).trim_start()))
+            .hint("Who reads from it needs a new one afterwards: it can't follow to the restored database"),
+        "subscription" => {
+            let name = quote(&obstacle);
+            failure
+                .hint("Write it down: SELECT subname, subconninfo, subslotname, subpublications FROM pg_subscription")
+                .hint(format!("Drop it {again}: ALTER SUBSCRIPTION {name} DISABLE; ALTER SUBSCRIPTION {name} SET (slot_name = NONE); DROP SUBSCRIPTION {name}"))
+                .hint("Make it again in the restored database: a restore leaves subscriptions out")
+        }
+        _ => failure.hint(format!("Commit it or roll it back (COMMIT PREPARED, ROLLBACK PREPARED) {again}")),
+    }
     .into())
 }

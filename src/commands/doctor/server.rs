@@ -9,8 +9,9 @@ use super::finding::{Finding, Group};
 use crate::commands::context::Context;
 use crate::database::session::CantConnect;
 use crate::database::staging::{self, Beside, Purpose};
-use crate::database::{session, words};
+use crate::database::{session, swap, words};
 use crate::docker::Docker;
+use crate::error::Failure;
 use crate::service::RunningService;
 use crate::ui::human;
 
@@ -39,8 +40,8 @@ pub struct Server {
     pub bytes: Option<u64>,
     /// Extensions in the service's database.
     pub extensions: Vec<String>,
-    /// How many subscriptions of logical replication the service's database has.
-    pub subscriptions: i64,
+    /// What stands in the way of an exchange now (a subscription, a slot, a prepared transaction), and what to do about it.
+    pub obstacle: Option<(String, Vec<String>)>,
     /// Databases of ours beside the live one.
     pub beside: Vec<Beside>,
     /// What the programs in the container say of their version, in the order of [`PROGRAMS`]; `None` for one that is missing.
@@ -105,20 +106,19 @@ fn ask(docker: &Docker, running: &RunningService) -> Result<Server> {
         ..Server::default()
     };
     if session::database_exists(running)? {
-        let mut live = session::connect(running, &running.service.database)?;
+        let mut live = session::connect_to_look(running, &running.service.database)?;
         let row = live
             .query_one(
                 "SELECT pg_catalog.pg_database_size(pg_catalog.current_database()), \
-                 (SELECT pg_catalog.array_agg(extname::pg_catalog.text) FROM pg_catalog.pg_extension), \
-                 (SELECT pg_catalog.count(*) FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid \
-                  WHERE d.datname = pg_catalog.current_database())",
+                 (SELECT pg_catalog.array_agg(extname::pg_catalog.text) FROM pg_catalog.pg_extension)",
                 &[],
             )
             .map_err(failed)?;
         let bytes: i64 = row.try_get(0)?;
         server.bytes = Some(u64::try_from(bytes).unwrap_or_default());
         server.extensions = row.try_get::<_, Option<Vec<String>>>(1)?.unwrap_or_default();
-        server.subscriptions = row.try_get(2)?;
+        let refused = swap::refuse_obstacles(&mut client, &running.service.database).err().map(Failure::from_error);
+        server.obstacle = refused.map(|failure| (failure.message, failure.hints));
     }
     let said = docker
         .exec_output(&running.service.container, &["sh", "-c", ASK, "sh", &data], &[])
@@ -257,12 +257,9 @@ pub fn restore(server: &Server, running: &RunningService) -> Vec<Finding> {
             );
         }
     }
-    if server.subscriptions > 0 {
-        findings.push(
-            Group::Restore
-                .warn("subscriptions", "Subscriptions of logical replication are not restored")
-                .fix("Write them down: SELECT subname, subconninfo, subpublications FROM pg_subscription"),
-        );
+    if let Some((obstacle, fixes)) = &server.obstacle {
+        let found = Group::Restore.warn("obstacles", format!("A restore will be refused: {obstacle}"));
+        findings.push(fixes.iter().fold(found, Finding::fix));
     }
     findings
 }
@@ -354,7 +351,7 @@ mod tests {
         bad.programs[1] = None;
         bad.free = Some(1000);
         bad.extensions = vec!["timescaledb".into()];
-        bad.subscriptions = 1;
+        bad.obstacle = Some(("The subscription \"feed\" stands in the way".to_owned(), Vec::new()));
         assert_eq!(
             verdicts(&bad),
             [
@@ -362,7 +359,7 @@ mod tests {
                 ("superuser", Verdict::Fail),
                 ("disk", Verdict::Fail),
                 ("extensions", Verdict::Warn),
-                ("subscriptions", Verdict::Warn)
+                ("obstacles", Verdict::Warn)
             ]
         );
         let mut other = server("15.18");

@@ -95,7 +95,7 @@ pub fn swap(
     journal.write(&state)?;
     step!("swap.announced");
     let entered = if maintenance && settings.maintenance {
-        enter_maintenance(context, service, &journal, &mut state)?
+        enter_maintenance(context, service, &journal, &mut state).inspect_err(|_| ended(context, &journal))?
     } else {
         None
     };
@@ -122,13 +122,18 @@ pub fn swap(
     step!("swap.exchanged");
     leave_maintenance(context, &journal, entered);
     step!("swap.served");
-    if let Err(error) = journal.clear() {
-        context.ui.warn(error.to_string());
-    }
+    ended(context, &journal);
     step!("swap.cleared");
     let away = exchanged?;
     let previous = exchange.outgoing.map(|outgoing| outgoing.name);
     Ok(Swapped { previous, until, away, service: service.service.name.to_string() })
+}
+
+/// Nothing is under way any more, and no app is to be lifted out of maintenance by a later command.
+fn ended(context: &Context, journal: &Journal) {
+    if let Err(error) = journal.clear() {
+        context.ui.warn(error.to_string());
+    }
 }
 
 /// The live database's comment; `None` when there is no live database.
