@@ -32,7 +32,7 @@ fn area(name: &str) -> &str {
     name.split('.').next().unwrap()
 }
 
-fn all_steps() -> Vec<String> {
+pub fn all_steps() -> Vec<String> {
     let (mut names, mut files) = (Vec::new(), Vec::new());
     sources(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
     for path in files {

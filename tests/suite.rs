@@ -30,6 +30,7 @@ mod restore;
 mod roles;
 mod schedule;
 mod secrets;
+mod sequences;
 mod signing;
 mod soak;
 mod store;
