@@ -209,7 +209,6 @@ impl Model {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "the seed of a run that panics anywhere")]
 fn whatever_comes_after_whatever_nothing_is_lost() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
     let seed = number("SEED").unwrap_or(u64::from(now));

@@ -45,7 +45,7 @@ pub(crate) const UNTOUCHED: &str = "The live database was not touched";
 
 /// Says that the live database is what it was, where that is known.
 pub(crate) fn untouched(error: anyhow::Error, service: &ServiceName) -> Failure {
-    let known = !error.chain().any(|cause| cause.is::<swap::Unanswered>());
+    let known = !error.chain().any(<dyn std::error::Error>::is::<swap::Unanswered>);
     let failure = Failure::from_error(error);
     if known {
         return failure.hint(UNTOUCHED);

@@ -87,7 +87,7 @@ impl DerefMut for Session {
 /// # Errors
 /// In PostgreSQL's words, with the database's name.
 pub fn connect(service: &RunningService, database: &str) -> Result<Session> {
-    watched(open(service, database, APPLICATION)?)
+    open(service, database, APPLICATION).map(watched)
 }
 
 /// The same for one who only looks, and holds no lock of the service: what is cleaned up before a run ([`end_leftovers`]) leaves it alone.
@@ -95,13 +95,13 @@ pub fn connect(service: &RunningService, database: &str) -> Result<Session> {
 /// # Errors
 /// In PostgreSQL's words, with the database's name.
 pub fn connect_to_look(service: &RunningService, database: &str) -> Result<Session> {
-    watched(open(service, database, LOOKING)?)
+    open(service, database, LOOKING).map(watched)
 }
 
-fn watched(client: Client) -> Result<Session> {
+fn watched(client: Client) -> Session {
     let cancel = client.cancel_token();
     let watch = interrupt::watch(move || drop(cancel.cancel_query(NoTls)));
-    Ok(Session { client, _watch: watch })
+    Session { client, _watch: watch }
 }
 
 /// Opens a session on a database that is not the service's own, for statements about databases. Those are short, and half of an
