@@ -273,6 +273,40 @@ fn b3_programs_that_die_in_the_container_take_no_session_with_them() {
     service.pgbackup("verify", &["latest"]).succeeds();
 }
 
+#[test]
+fn b4_a_dump_that_ends_early_is_a_failure_although_its_exit_code_is_0() {
+    let service = Host::get().service("prod", Postgres::V15);
+    service.sql("CREATE TABLE users AS SELECT i AS id, md5(i::text) AS mail FROM generate_series(1, 5620) i");
+    // In front of the container's own pg_dump, which it calls.
+    let instead = |body: &str| {
+        let script = "rm -f /usr/local/sbin/pg_dump; printf '#!/bin/sh\nreal() { %s \"$@\"; }\n%s\n' \"$(command -v pg_dump)\" \"$1\" >/tmp/fake; \
+             chmod 755 /tmp/fake; mv /tmp/fake /usr/local/sbin/pg_dump";
+        let body = format!("[ \"$1\" != --version ] || {{ real --version; exit; }}\n{body}");
+        service.exec(&["sh", "-c", script, "sh", &body]).run().succeeds();
+    };
+    for rows_by_pg_dump in [false, true] {
+        if rows_by_pg_dump {
+            service.sql("SELECT lo_from_bytea(0, 'picture')");
+        }
+        // Nothing; less than a header; a whole header; most of it.
+        for body in [
+            "exit 0",
+            "\"$0.real\" \"$@\" | head -c 7",
+            "\"$0.real\" \"$@\" | head -c 900",
+            "\"$0.real\" \"$@\" | head -c -40",
+        ] {
+            instead(body);
+            let refused = service.pgbackup("backup", &[]).exits(1).seen();
+            assert!(refused.contains(" !  ") && refused.contains("pg_dump"), "{body}: {refused}");
+            assert_eq!(service.bucket().names(), [""; 0], "{body}");
+            assert!(service.bucket().unfinished_uploads().is_empty(), "{body}");
+        }
+    }
+    instead("real \"$@\"");
+    service.backup();
+    service.pgbackup("verify", &["latest"]).succeeds();
+}
+
 /// Starts its container, and waits until the server answers.
 fn start_again(service: &mut Service) {
     service.host.call("docker", &["container", "start", &service.container()]).run().succeeds();
