@@ -314,6 +314,35 @@ fn start_again(service: &mut Service) {
 }
 
 #[test]
+fn b1_a_server_that_goes_away_in_the_exchange_is_asked_when_it_is_back() {
+    let mut service = Host::get().service("prod", Postgres::V15);
+    service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+    service.backup();
+    service.sql("DELETE FROM users");
+    for comes_back in [true, false] {
+        let words = ["latest", "--force", "--no-safety-backup"];
+        let mut process = service.start("restore", &words, &[("PGBACKUP_STEP", "stop exchange.begins")]);
+        let status = format!("/proc/{}/status", process.id());
+        process.until("it to stop", || fs::read_to_string(&status).is_ok_and(|text| text.contains("State:\tT")));
+        service.host.call("docker", &["container", "kill", &service.container()]).run().succeeds();
+        process.signal(Signal::CONT);
+        if comes_back {
+            start_again(&mut service);
+            let said = process.end().exits(1, "The live database was not touched").said;
+            assert!(!said.contains("can't be asked"), "{said}");
+        } else {
+            let said = process.end().exits(1, "the server can't be asked which of them is live now").said;
+            assert!(said.contains("pgbackup:status") && !said.contains("not touched"), "{said}");
+            start_again(&mut service);
+        }
+        assert_eq!(service.rows("users"), 0);
+    }
+    service.pgbackup("restore", &["latest", "--force", "--no-safety-backup"]).succeeds();
+    assert_eq!(service.rows("users"), 562);
+    assert!(!service.databases().iter().any(|name| name.contains("staging")));
+}
+
+#[test]
 fn b1_b2_a_container_that_goes_away_fails_the_run_and_nothing_else() {
     let mut service = service();
     service.backup();
