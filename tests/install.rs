@@ -2,9 +2,10 @@
 //! Docker is a small program of the test; nothing is built or downloaded from elsewhere.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use sha2::{Digest, Sha256};
 
@@ -44,9 +45,14 @@ impl Plugin {
     }
 
     /// Runs a script of the plugin from another folder, as Dokku does.
-    #[expect(clippy::disallowed_methods, reason = "tests run the scripts")]
     fn run(&self, script: &str, words: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
-        let output = Command::new(self.path("plugin").join(script))
+        self.pipe(script, words, environment, "")
+    }
+
+    /// The same, with something on its standard input.
+    #[expect(clippy::disallowed_methods, reason = "tests run the scripts")]
+    fn pipe(&self, script: &str, words: &[&str], environment: &[(&str, &str)], input: &str) -> (i32, String) {
+        let mut child = Command::new(self.path("plugin").join(script))
             .args(words)
             .current_dir("/")
             .env_clear()
@@ -57,8 +63,14 @@ impl Plugin {
             .env("DOKKU_SYSTEM_USER", "nobody")
             .env("DOKKU_SYSTEM_GROUP", "nogroup")
             .envs(environment.iter().copied())
-            .output()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .unwrap();
+        // One that reads nothing may have ended already.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
         let text = [output.stdout, output.stderr].concat();
         (output.status.code().unwrap(), String::from_utf8_lossy(&text).into_owned())
     }
@@ -176,11 +188,59 @@ fn uninstall_leaves_the_history_and_other_plugins_alone() {
     for folder in ["lib/config/pgbackup/prod", "lib/data/pgbackup/prod", "lib/config/other"] {
         fs::create_dir_all(plugin.path(folder)).unwrap();
     }
+    fs::write(plugin.path("lib/config/pgbackup/prod/secret-access-key"), "secret").unwrap();
     assert_eq!(plugin.run("uninstall", &["other"], &[]), (0, String::new()));
     assert!(plugin.path("lib/config/pgbackup/prod").exists());
     let (code, text) = plugin.run("uninstall", &["pgbackup"], &[]);
     assert_eq!(code, 0, "{text}");
     assert!(!plugin.path("lib/config/pgbackup").exists() && plugin.path("lib/data/pgbackup/prod").exists());
+    assert!(text.contains("The history, holds, certificates and the keys that sign backups stay in"), "{text}");
     plugin.run("uninstall", &["pgbackup"], &[("PGBACKUP_PURGE", "1")]);
     assert!(!plugin.path("lib/data/pgbackup").exists() && plugin.path("lib/config/other").exists());
+}
+
+#[test]
+fn a_passphrase_outlives_the_plugin() {
+    let plugin = Plugin::new();
+    let binary = [("PGBACKUP_BINARY", env!("CARGO_BIN_EXE_pgbackup"))];
+    plugin.run("install", &[], &binary);
+    let words = ["encryption", "--global", "--passphrase"];
+    let (code, text) = plugin.pipe("bin/pgbackup", &words, &[], "correct horse battery staple\n");
+    assert_eq!(code, 0, "{text}");
+    plugin.run("bin/pgbackup", &["set", "--global", "region", "eu-central-1"], &[]);
+    let settings = plugin.path("lib/config/pgbackup/--global");
+    let kept = fs::read_to_string(settings.join("encryption")).unwrap();
+    let (code, text) = plugin.run("uninstall", &["pgbackup"], &[]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("Passphrases and public keys of encrypted backups stay in"), "{text}");
+    assert!(!settings.join("region").exists());
+    // Another executable in its place finds it again.
+    fs::remove_dir_all(plugin.path("plugin/bin")).unwrap();
+    plugin.run("install", &[], &binary);
+    let (code, text) = plugin.run("bin/pgbackup", &["encryption", "--global"], &[]);
+    assert!(code == 0 && text.contains("passphrase"), "{text}");
+    assert_eq!(fs::read_to_string(settings.join("encryption")).unwrap(), kept);
+    let (code, text) = plugin.run("uninstall", &["pgbackup"], &[("PGBACKUP_PURGE", "1")]);
+    assert!(code == 0 && text.contains("Removed settings, keys of stores, passphrases"), "{text}");
+    assert!(!plugin.path("lib/config/pgbackup").exists() && !plugin.path("lib/data/pgbackup").exists());
+}
+
+/// Somebody who sits at a terminal is asked before anything goes for good; a script has said it already.
+#[test]
+fn a_purge_is_asked_about_at_a_terminal() {
+    let plugin = Plugin::new();
+    let secret = plugin.path("lib/config/pgbackup/prod/encryption");
+    fs::create_dir_all(secret.parent().unwrap()).unwrap();
+    fs::create_dir_all(plugin.path("lib/data/pgbackup/prod")).unwrap();
+    fs::write(&secret, "passphrase\nx").unwrap();
+    plugin.program("terminal", "#!/bin/sh\nexec script -qec \"$1 pgbackup\" /dev/null\n");
+    let uninstall = plugin.path("plugin/uninstall");
+    let words = [uninstall.to_str().unwrap()];
+    for answer in ["y\n", "\n", "\u{4}"] {
+        let (code, text) = plugin.pipe("../terminal", &words, &[("PGBACKUP_PURGE", "1")], answer);
+        assert!(code == 1 && text.contains("can never be read again"), "{text}");
+        assert!(text.contains("Nothing was removed") && secret.exists(), "{text}");
+    }
+    let (code, text) = plugin.pipe("../terminal", &words, &[("PGBACKUP_PURGE", "1")], "pgbackup\n");
+    assert!(code == 0 && !secret.exists() && !plugin.path("lib/data/pgbackup").exists(), "{text}");
 }
