@@ -448,11 +448,10 @@ fn an_app_stands_for_its_service_where_none_is_given() {
     ");
 }
 
+/// What is generated is as the commands and settings are: the README's list, and the two pages of reference.
 #[test]
 fn the_readme_has_the_commands_as_they_are() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let text = fs::read_to_string(&path).unwrap();
-    let mut fresh = text.clone();
+    let house = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let tree = cli::tree();
     let commands = format!("```\n{}```\n", cli::help::readme_commands(&tree));
     let settings = PROPERTIES.iter().fold(
@@ -462,19 +461,81 @@ fn the_readme_has_the_commands_as_they_are() {
             text + &format!("| `{}` | {} | {default} |\n", property.name, property.help)
         },
     );
-    for (name, generated) in [("commands", commands), ("usage", cli::help::readme_usage(&tree)), ("settings", settings)]
-    {
+    for (page, name, generated) in [
+        ("README.md", "commands", commands),
+        ("docs/commands.md", "usage", cli::help::reference(&tree)),
+        ("docs/settings.md", "settings", settings),
+    ] {
+        let path = house.join(page);
+        let text = fs::read_to_string(&path).unwrap();
+        let mut fresh = text.clone();
         let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("<!-- {name}:end -->"));
         let from = fresh.find(&begin).unwrap() + begin.len();
         let to = from + fresh[from..].find(&end).unwrap();
         fresh.replace_range(from..to, &generated);
+        #[expect(clippy::disallowed_methods, reason = "a switch for whoever changes a command")]
+        if std::env::var_os("UPDATE_README").is_some() {
+            fs::write(&path, &fresh).unwrap();
+        } else {
+            assert!(text == fresh, "{page} is stale: UPDATE_README=1 cargo test the_readme_has writes it anew");
+        }
     }
-    #[expect(clippy::disallowed_methods, reason = "a switch for whoever changes a command")]
-    if std::env::var_os("UPDATE_README").is_some() {
-        fs::write(&path, &fresh).unwrap();
-    } else {
-        assert!(text == fresh, "README.md is stale: UPDATE_README=1 cargo test the_readme_has writes it anew");
+}
+
+/// Words of a line as a shell would split them, up to what is a comment, a pipe or a redirection.
+fn words_of(line: &str) -> Vec<String> {
+    let (mut words, mut quote, mut inside) = (Vec::new(), None, false);
+    for letter in line.chars() {
+        match (quote, letter) {
+            (Some(open), _) if letter == open => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(letter);
+                words.extend((!inside).then(String::new));
+                inside = true;
+            }
+            (None, '#' | '|' | '<' | '>' | '&' | ';' | '`' | '\\') if !inside => break,
+            (None, ')') => break,
+            (None, ' ') => inside = false,
+            _ => {
+                words.extend((!inside).then(String::new));
+                inside = true;
+                words.last_mut().unwrap().push(letter);
+            }
+        }
     }
+    words
+}
+
+/// Whoever types what a page shows in an emergency must not be told that there is no such flag.
+#[test]
+fn every_command_that_the_pages_show_is_understood() {
+    let house = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = vec![house.join("README.md")];
+    pages.extend(fs::read_dir(house.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    let (mut count, mut wrong) = (0, Vec::new());
+    for page in pages.iter().filter(|page| page.extension().is_some_and(|extension| extension == "md")) {
+        let text = fs::read_to_string(page).unwrap();
+        let blocks = text.split("```shell\n").skip(1).filter_map(|rest| rest.split("```").next());
+        for line in blocks.flat_map(str::lines) {
+            let Some((_, shown)) = line.split_once("pgbackup:") else { continue };
+            // The usage of a command is no example of it, and a message no command.
+            if shown.contains("<service>") || shown.contains('[') || shown.starts_with(' ') {
+                continue;
+            }
+            let words = words_of(shown).into_iter().map(|word| match word.as_str() {
+                "SERVICE" => "lollipop".to_owned(),
+                "NEW" => "newpop".to_owned(),
+                "BACKUP" => "latest".to_owned(),
+                _ => word.replace("-SERVICE-", "-lollipop-"),
+            });
+            if let Err(error) = cli::tree().try_get_matches_from(words) {
+                wrong.push(format!("{}: {line}: {error}", page.display()));
+            }
+            count += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(count > 150, "{count} commands");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Help in Dokku's shape, from the tree of commands: lists of `name:cmd <arg>, description`, one command in full, and the
-//! command block of the README.
+//! Help in Dokku's shape, from the tree of commands: lists of `name:cmd <arg>, description`, one command in full, the command
+//! block of the README, and docs/commands.md.
 
 use std::fmt::Write as _;
 
@@ -179,15 +179,16 @@ pub fn readme_commands(tree: &Command) -> String {
     })
 }
 
-/// The README's section of each command: usage, flags and examples.
-pub fn readme_usage(tree: &Command) -> String {
+/// docs/commands.md: each command's usage, flags and examples.
+pub fn reference(tree: &Command) -> String {
     let mut text = String::new();
     for command in commands(tree) {
         let about = about(command);
-        let _ = write!(text, "\n### {about}\n\n```shell\n# usage\ndokku pgbackup:{}\n```\n", usage(command));
+        let name = command.get_name();
+        let _ = write!(text, "\n## pgbackup:{name}\n\n{about}.\n\n```shell\ndokku pgbackup:{}\n```\n", usage(command));
         let flags: Vec<_> = flags(command).collect();
         if !flags.is_empty() {
-            text.push_str("\nflags:\n\n");
+            text.push_str("\nFlags:\n\n");
         }
         for flag in flags {
             let _ = writeln!(text, "- `{}`: {}", flag_usage(flag), help_of(flag));
