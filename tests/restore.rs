@@ -262,6 +262,21 @@ fn a_restore_can_be_looked_at_and_given_up() {
 }
 
 #[test]
+fn a_database_that_was_dropped_comes_back() {
+    let service = Host::get().service("prod", Postgres::V15);
+    service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+    let key = service.backup();
+    service.client_of("postgres").batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", service.database)).unwrap();
+    service
+        .pgbackup("restore", &["latest", "--force"])
+        .succeeds()
+        .says(&format!("{} has no database now: there is no present state to save", service.name))
+        .says(&format!("is restored from {key}"));
+    assert_eq!(service.databases(), [service.database.as_str()]);
+    assert_eq!(service.rows("users"), 562);
+}
+
+#[test]
 fn versions_extensions_and_roles_of_the_other_server() {
     let host = Host::get();
     let old = host.service("old", Postgres::V15);

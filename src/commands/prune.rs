@@ -303,8 +303,7 @@ impl<'a> Plan<'a> {
         let mut catalog = catalog(service, store, context)?;
         if let Some(reason) = &catalog.not_listed {
             return Err(Failure::failed(format!("The backups of {service} can't be pruned: {reason}"))
-                .hint("Pruning needs to see all backups, so the role or keys must be allowed s3:ListBucket, s3:GetObject and s3:DeleteObject")
-                .hint(format!("That policy is printed by: dokku pgbackup:iam-policy {service} --role prune"))
+                .hint(format!("Pruning needs to see all backups; what the role or keys must be allowed is printed by: dokku pgbackup:iam-policy {service} --role prune"))
                 .hint("A host whose role may only write is pruned by another one, or by a lifecycle rule of the bucket")
                 .into());
         }
