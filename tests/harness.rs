@@ -43,6 +43,69 @@ fn every_test_that_the_docs_name_is_there() {
     }
 }
 
+/// The headings of docs/troubleshooting.md are what users read: whoever looks for the words of an error finds it.
+#[test]
+fn troubleshooting_has_the_words_that_are_said() {
+    let house = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    sources(&house.join("src"), &mut files);
+    let code: Vec<_> = files.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let said = |piece: &[&str]| {
+        code.iter().flat_map(|text| text.lines()).filter(|line| !line.trim_start().starts_with("//")).any(|line| {
+            let mut rest = line;
+            piece.iter().all(|words| rest.split_once(words).map(|(_, after)| rest = after).is_some())
+        })
+    };
+    let page = fs::read_to_string(house.join("docs/troubleshooting.md")).unwrap();
+    let mut count = 0;
+    for heading in page.lines().filter(|line| line.starts_with("## ")) {
+        for message in heading.split('`').skip(1).step_by(2) {
+            // What differs from case to case stands there as … or in capitals.
+            let fixed = ["SERVICE", "BACKUP", "APP", "N"].iter().fold(message.to_owned(), |text, name| {
+                let words = text.split(' ').map(|word| if word == *name { "…" } else { word });
+                words.collect::<Vec<_>>().join(" ")
+            });
+            let pieces: Vec<_> = fixed.split('…').map(str::trim).filter(|piece| piece.len() > 1).collect();
+            assert!(pieces.iter().map(|piece| piece.len()).sum::<usize>() > 8, "{message} is too short to be found");
+            assert!(said(&pieces), "nothing in src/ says {message:?}, of which docs/troubleshooting.md has {pieces:?}");
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count} messages");
+}
+
+/// A link in a page leads to a file that is there.
+#[test]
+fn every_link_of_the_pages_leads_somewhere() {
+    let house = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut pages: Vec<_> = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "fuzz/README.md"]
+        .iter()
+        .map(|name| house.join(name))
+        .collect();
+    for folder in ["docs", "docs/design"] {
+        let entries = fs::read_dir(house.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        pages.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    }
+    let mut count = 0;
+    for page in &pages {
+        let text = fs::read_to_string(page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap();
+            if link.starts_with("http") || file.is_empty() {
+                continue;
+            }
+            assert!(page.parent().unwrap().join(file).exists(), "{} links to {link}", page.display());
+            count += 1;
+        }
+    }
+    assert!(count > 60, "{count} links");
+    let readme = fs::read_to_string(house.join("README.md")).unwrap();
+    for page in &pages[1..] {
+        let name = page.strip_prefix(&house).unwrap().display().to_string();
+        assert!(readme.contains(&format!("({name})")), "README.md leads nobody to {name}");
+    }
+}
+
 #[test]
 fn a_service_is_fresh_and_gone_afterwards() {
     let host = Host::get();
