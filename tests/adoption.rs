@@ -1,9 +1,13 @@
 //! Backups that dokku-postgres has made are as good as ours: listed, shown, restored and checked by the rows of the dump.
 
 use std::fs;
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::Duration;
 
 use insta::assert_snapshot;
 
+use crate::cli::words_of;
 use crate::host::{Host, Postgres};
 
 #[test]
@@ -84,6 +88,52 @@ fn backups_of_dokku_postgres_are_at_home() {
     service.pgbackup("delete", &[&key, "--force"]).succeeds();
     assert!(!service.bucket().names().contains(&key));
     service.pgbackup("restore", &[&key, "--force"]).exits(4);
+}
+
+/// Whoever types what the README begins with has the rows back, with nothing but an archive of dokku-postgres and the keys of the one service.
+#[test]
+fn what_the_readme_begins_with_brings_the_rows_back() {
+    let host = Host::get();
+    let (service, other) = (host.service("lollipop", Postgres::V15), host.service("testapp", Postgres::V15));
+    for one in [&service, &other] {
+        one.pgbackup("set", &["destination"]).succeeds();
+    }
+    host.dokku(&["postgres:backup-deauth", &other.name]).run().succeeds();
+    service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+    let place = format!("{}/{}", host.bucket, service.name);
+    host.dokku(&["postgres:backup", &service.name, &place]).run().succeeds();
+    // The loss comes later than the second of the key.
+    sleep(Duration::from_millis(1100));
+    let moment = jiff::Timestamp::now().strftime("%F %H:%M:%S").to_string();
+    service.sql("DELETE FROM users");
+
+    let readme = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let page = readme.split("\n## ").find(|section| section.starts_with("I lost data")).unwrap();
+    let (mut typed, mut counts) = (Vec::new(), Vec::new());
+    for line in page.lines().filter(|line| line.starts_with("dokku pgbackup:")) {
+        let mut words: Vec<_> = words_of(line)
+            .into_iter()
+            .map(|word| match word.as_str() {
+                "lollipop" => service.name.clone(),
+                "testapp" => other.name.clone(),
+                "s3://BUCKET" => format!("s3://{place}"),
+                "2026-11-23 11:30" => moment.clone(),
+                _ => word,
+            })
+            .collect();
+        let command = words[1].trim_start_matches("pgbackup:").to_owned();
+        if command == "restore" || command == "rollback" {
+            words.push("--force".to_owned());
+        }
+        let run = host.dokku(&words[1..].iter().map(String::as_str).collect::<Vec<_>>()).run().succeeds();
+        if command == "query" {
+            counts.push(run.out().lines().any(|line| line.trim() == "562"));
+        }
+        typed.push(command);
+    }
+    assert_eq!(typed, ["set", "hold", "list", "restore", "query", "restore", "query", "rollback", "release"]);
+    assert_eq!(counts, [true, true]);
+    assert_eq!(service.rows("users"), 0, "the rollback was the last word");
 }
 
 #[test]

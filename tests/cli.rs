@@ -483,7 +483,7 @@ fn the_readme_has_the_commands_as_they_are() {
 }
 
 /// Words of a line as a shell would split them, up to what is a comment, a pipe or a redirection.
-fn words_of(line: &str) -> Vec<String> {
+pub(crate) fn words_of(line: &str) -> Vec<String> {
     let (mut words, mut quote, mut inside) = (Vec::new(), None, false);
     for letter in line.chars() {
         match (quote, letter) {
