@@ -213,6 +213,28 @@ fn a2_a_killed_restore_is_cleaned_up_by_the_next_command() {
     assert_eq!((service.rows("users"), service.rows("large")), (562, ROWS));
 }
 
+#[test]
+fn a2_a_database_that_a_dead_server_has_dropped_by_half_is_dropped() {
+    let service = service();
+    let databases = service.databases();
+    let names = ["staging", "drill", "previous"].map(|what| format!("pgbackup_{what}_20230403110004000_prod"));
+    let mut beside = service.client_of("postgres");
+    for name in names.iter().chain([&"mine".to_owned()]) {
+        let comment = format!(
+            "pgbackup {{\"purpose\":\"staging\",\"service\":\"{}\",\"key\":\"a\",\"since\":\"2023-04-03T11:00:04Z\",\"kept\":true}}",
+            service.name
+        );
+        beside.batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
+        beside.batch_execute(&format!("COMMENT ON DATABASE {name} IS '{comment}'")).unwrap();
+        // What DROP DATABASE writes first, and outside of its transaction.
+        beside.batch_execute(&format!("UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{name}'")).unwrap();
+    }
+    let run = service.pgbackup("backup", &[]).succeeds();
+    names.iter().fold(run, |run, name| run.says(&format!("Dropped the database {name}")));
+    beside.batch_execute("DROP DATABASE mine").unwrap();
+    assert_eq!(service.databases(), databases);
+}
+
 /// Kills a program in the container by the beginning of its name: the one that started the others of that name, as process ids
 /// begin anew after the highest and tell nothing about who was first.
 fn kill_inside(service: &Service, name: &str, signal: Signal) {

@@ -60,8 +60,12 @@ pub fn settle(context: &Context, service: &RunningService, _lock: &Lock) -> Resu
             }
         }
     }
-    // Killed between CREATE DATABASE and the mark: nobody else gives such a name.
-    for name in staging::unmarked(&mut client)? {
+    // Killed between CREATE DATABASE and the mark, or the server in the middle of DROP DATABASE: nobody else gives such a name.
+    let mut left = staging::unmarked(&mut client)?;
+    left.extend(staging::half_dropped(&mut client)?);
+    left.sort_unstable();
+    left.dedup();
+    for name in left {
         match staging::drop_database(&mut client, &name) {
             Ok(()) => context.ui.detail(format!("Dropped the database {name} (left by an interrupted run)")),
             Err(error) => context.ui.warn(format!("The database {name} is left by an interrupted run: {error:#}")),

@@ -123,6 +123,22 @@ pub fn unmarked(client: &mut Client) -> Result<Vec<String>> {
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
+/// The names of databases beside the live one whose dropping was broken off, by a server that was killed: nobody can connect to them, and their
+/// marks, which are still there, are those of what they were.
+///
+/// # Errors
+/// When the server refuses.
+pub fn half_dropped(client: &mut Client) -> Result<Vec<String>> {
+    let rows = client
+        .query(
+            "SELECT datname::pg_catalog.text FROM pg_catalog.pg_database \
+             WHERE datname ~ '^pgbackup_(staging|drill|previous)_[0-9]{17}_' AND datconnlimit = -2",
+            &[],
+        )
+        .map_err(|error| anyhow!("{}", words(&error)))?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
 /// Makes an empty database like the described one, marked. On failure nothing is left.
 ///
 /// # Errors
