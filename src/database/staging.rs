@@ -15,6 +15,7 @@ use crate::manifest::DatabaseDescription;
 use crate::service::RunningService;
 use crate::service::name::ServiceName;
 use crate::step::step;
+use crate::text::printable;
 
 /// PostgreSQL cuts longer names off.
 const LONGEST_NAME: usize = 63;
@@ -236,10 +237,10 @@ impl Marker {
 pub fn apply(client: &mut Client, name: &str, description: &DatabaseDescription) -> Result<Vec<String>> {
     let mut refused = Vec::new();
     for statement in &description.statements {
-        if !is_known(statement) {
-            bail!("The manifest holds a statement that belongs in no manifest: {statement}");
-        }
-        let statement = statement.replacen(PLACEHOLDER, &quote(name), 1);
+        let Some((before, behind)) = around_name(statement) else {
+            bail!("The manifest holds a statement that belongs in no manifest: {}", printable(statement));
+        };
+        let statement = format!("{before}{}{behind}", quote(name));
         // One statement and no more: the extended protocol takes no second one behind a semicolon.
         if let Err(error) = client.execute(&statement, &[]) {
             if client.is_closed() {
@@ -254,13 +255,72 @@ pub fn apply(client: &mut Client, name: &str, description: &DatabaseDescription)
     Ok(refused)
 }
 
-/// Whether a statement of a manifest is one of the kinds that [`crate::database::description`] writes.
-fn is_known(statement: &str) -> bool {
-    let on = format!(" ON DATABASE {PLACEHOLDER} ");
-    statement == format!("REVOKE ALL ON DATABASE {PLACEHOLDER} FROM PUBLIC")
-        || (statement.starts_with("GRANT ") && statement.split_once(&on).is_some_and(|(what, _)| !what.contains('"')))
-        || statement.starts_with(&format!("ALTER DATABASE {PLACEHOLDER} SET "))
-        || (statement.starts_with("ALTER ROLE ") && statement.contains(&format!(" IN DATABASE {PLACEHOLDER} SET ")))
+/// What stands before and behind the database's name in a statement of a manifest; `None` unless all of it, to its last character, is one of
+/// the kinds that [`crate::database::description`] writes: a manifest may come from anywhere, and the live server runs this as super user.
+fn around_name(statement: &str) -> Option<(&str, &str)> {
+    let rest = if let Some(rest) = statement.strip_prefix("ALTER ROLE ") {
+        behind_identifier(rest)?.strip_prefix(" IN DATABASE ")?
+    } else if let Some(rest) = statement.strip_prefix("GRANT ") {
+        let (privilege, rest) = rest.split_once(" ON DATABASE ")?;
+        ["CONNECT", "CREATE", "TEMPORARY"].contains(&privilege).then_some(rest)?
+    } else {
+        statement.strip_prefix("ALTER DATABASE ").or_else(|| statement.strip_prefix("REVOKE ALL ON DATABASE "))?
+    };
+    let behind = rest.strip_prefix(PLACEHOLDER)?;
+    let is_known = match statement.split_once(' ')?.0 {
+        "REVOKE" => behind == " FROM PUBLIC",
+        "GRANT" => behind.strip_prefix(" TO ").is_some_and(|to| {
+            let to = to.strip_suffix(" WITH GRANT OPTION").unwrap_or(to);
+            to == "PUBLIC" || behind_identifier(to) == Some("")
+        }),
+        _ => is_setting(behind),
+    };
+    let before = statement.get(..statement.len() - rest.len())?;
+    is_known.then_some((before, behind))
+}
+
+/// Whether this is ` SET "name" TO 'value', …` and no more.
+fn is_setting(text: &str) -> bool {
+    let rest = || {
+        let mut rest = behind_identifier(text.strip_prefix(" SET ")?)?;
+        while let Some(part) = rest.strip_prefix('.') {
+            rest = behind_identifier(part)?;
+        }
+        rest = behind_literal(rest.strip_prefix(" TO ")?)?;
+        while let Some(more) = rest.strip_prefix(", ") {
+            rest = behind_literal(more)?;
+        }
+        Some(rest)
+    };
+    rest() == Some("")
+}
+
+/// What stands behind an identifier as [`quote`] writes it.
+fn behind_identifier(text: &str) -> Option<&str> {
+    let mut text = text.strip_prefix('"')?;
+    loop {
+        let (_, behind) = text.split_once('"')?;
+        match behind.strip_prefix('"') {
+            Some(inside) => text = inside,
+            None => return Some(behind),
+        }
+    }
+}
+
+/// What stands behind a text as [`literal`] writes it: backslashes only in its `E` form, and there in pairs.
+fn behind_literal(text: &str) -> Option<&str> {
+    let escaped = text.strip_prefix('E');
+    let mut letters = escaped.unwrap_or(text).strip_prefix('\'')?.chars();
+    loop {
+        match letters.next()? {
+            '\'' => match letters.as_str().strip_prefix('\'') {
+                Some(inside) => letters = inside.chars(),
+                None => return Some(letters.as_str()),
+            },
+            '\\' if escaped.is_none() || letters.next() != Some('\\') => return None,
+            _ => {}
+        }
+    }
 }
 
 /// Drops a database and whoever is connected to it. One that doesn't exist counts as dropped.
@@ -419,13 +479,40 @@ mod tests {
             "GRANT CONNECT ON DATABASE %DATABASE% TO \"app\"",
             "ALTER DATABASE %DATABASE% SET \"work_mem\" TO '8MB'",
             "ALTER ROLE \"app\" IN DATABASE %DATABASE% SET \"work_mem\" TO '8MB'",
+            "GRANT TEMPORARY ON DATABASE %DATABASE% TO PUBLIC",
+            r#"GRANT CREATE ON DATABASE %DATABASE% TO "a "" \ -- b;" WITH GRANT OPTION"#,
+            r#"ALTER DATABASE %DATABASE% SET "search_path" TO 'app', '', 'it''s; -- '"#,
+            r#"ALTER DATABASE %DATABASE% SET "my"."x" TO E'a\\b''\\'"#,
         ] {
-            assert!(is_known(known), "{known}");
+            let (before, behind) = around_name(known).unwrap_or_else(|| panic!("{known}"));
+            assert_eq!(format!("{before}{PLACEHOLDER}{behind}"), known);
         }
-        for unknown in
-            ["DROP TABLE users", "GRANT postgres TO app", "ALTER ROLE app SUPERUSER", "ALTER DATABASE prod SET a TO 1"]
-        {
-            assert!(!is_known(unknown), "{unknown}");
+        let role = r#"ALTER ROLE "%DATABASE%" IN DATABASE %DATABASE% SET "a" TO '1'"#;
+        assert_eq!(around_name(role).unwrap().0, r#"ALTER ROLE "%DATABASE%" IN DATABASE "#);
+        for unknown in [
+            "",
+            "DROP TABLE users",
+            "GRANT postgres TO app",
+            "GRANT postgres TO app -- ON DATABASE %DATABASE% x",
+            r#"GRANT postgres TO app -- ON DATABASE %DATABASE% TO "app""#,
+            "GRANT CONNECT ON DATABASE %DATABASE% TO app",
+            r#"GRANT CONNECT ON DATABASE %DATABASE% TO """"#,
+            r#"GRANT CONNECT ON DATABASE %DATABASE% TO "a", "b""#,
+            r#"GRANT CONNECT ON DATABASE %DATABASE% TO "a"; DROP TABLE users"#,
+            "REVOKE ALL ON DATABASE %DATABASE% FROM PUBLIC; DROP TABLE users",
+            "ALTER ROLE app SUPERUSER",
+            "ALTER ROLE postgres PASSWORD 'a IN DATABASE %DATABASE% SET b'",
+            r#"ALTER ROLE "postgres" PASSWORD 'a IN DATABASE %DATABASE% SET "b" TO ''c'''"#,
+            r#"ALTER ROLE "app" SUPERUSER -- " IN DATABASE %DATABASE% SET "a" TO '1'"#,
+            "ALTER DATABASE prod SET a TO 1",
+            "ALTER DATABASE %DATABASE% SET a TO 1",
+            r#"ALTER DATABASE %DATABASE% SET "a" TO '1' -- b"#,
+            r#"ALTER DATABASE %DATABASE% SET "a" TO '1\', '; DROP TABLE users --'"#,
+            r#"ALTER DATABASE %DATABASE% SET "a" TO E'1\''"#,
+            r#"ALTER DATABASE %DATABASE% SET "a" TO '1"#,
+            r#"ALTER DATABASE %DATABASE% SET "a" TO '1', "#,
+        ] {
+            assert_eq!(around_name(unknown), None, "{unknown}");
         }
     }
 
