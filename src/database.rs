@@ -57,7 +57,9 @@ pub fn words(error: &postgres::Error) -> String {
         return text;
     };
     let mut text = said.message().to_owned();
-    for more in [said.detail(), said.hint()].into_iter().flatten() {
+    // A key or a row is the detail of a constraint that is violated.
+    let detail = said.detail().filter(|_| !said.code().code().starts_with("23"));
+    for more in [detail, said.hint()].into_iter().flatten() {
         text.push_str("; ");
         text.push_str(more);
     }

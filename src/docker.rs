@@ -386,6 +386,7 @@ fn failure(name: &str, status: ExitStatus, words: &[String]) -> String {
 fn listen(stderr: ChildStderr) -> Said {
     let mut kept = std::collections::VecDeque::new();
     let mut errors = 0;
+    let mut of_a_row = false;
     for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line).trim_end().to_owned();
         if line.is_empty() {
@@ -393,6 +394,15 @@ fn listen(stderr: ChildStderr) -> Said {
         }
         if line.split(": ").nth(1) == Some("error") {
             errors += 1;
+        }
+        // A value of several lines: only its first one can be told from other words when it comes to who may read them.
+        let begins = |words: &[&str]| words.iter().any(|word| line.starts_with(word));
+        if begins(&["DETAIL:", "CONTEXT:"]) {
+            of_a_row = true;
+        } else if begins(&["pg_restore: ", "pg_dump: ", "psql:", "HINT:", "Command was:"]) {
+            of_a_row = false;
+        } else if of_a_row {
+            continue;
         }
         if kept.len() == KEPT_LINES {
             kept.pop_front();

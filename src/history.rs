@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::durable::{self, Locked};
 use crate::manifest::Manifest;
 use crate::store::key::BackupKey;
+use crate::text::without_rows;
 
 /// How many backups, and how many other lines, are remembered.
 const KEPT: usize = 1_000;
@@ -57,7 +58,7 @@ pub enum Event {
     BackupFailed {
         /// Where it was to go.
         destination: String,
-        /// Why, as the user read it.
+        /// Why, as the user read it but for what was said of rows.
         error: String,
         /// Nothing was wrong with it: somebody, or the host going down, has ended it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -79,7 +80,7 @@ pub enum Event {
     RestoreFailed {
         /// What was to be restored: a key, a file, `standard input`.
         source: String,
-        /// Why, as the user read it.
+        /// Why, as the user read it but for what was said of rows.
         error: String,
         /// Nothing was wrong with it: somebody, or the host going down, has ended it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -133,7 +134,7 @@ pub enum Event {
         key: BackupKey,
         /// Where it was to go.
         destination: String,
-        /// Why, as the user read it.
+        /// Why, as the user read it but for what was said of rows.
         error: String,
         /// It can't be copied any more: it is no longer where it was saved.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -154,7 +155,7 @@ pub enum Event {
     PruneFailed {
         /// Where they are.
         destination: String,
-        /// Why, as the user read it.
+        /// Why, as the user read it but for what was said of rows.
         error: String,
     },
 }
@@ -237,7 +238,11 @@ pub enum Depth {
 
 impl Entry {
     /// Something that ended now, after `seconds`.
-    pub fn now(event: Event, seconds: Option<f64>) -> Self {
+    pub fn now(mut event: Event, seconds: Option<f64>) -> Self {
+        // The run's log has all of it; the history is read by everybody who may ask for the service.
+        if let Event::BackupFailed { error, .. } | Event::RestoreFailed { error, .. } = &mut event {
+            *error = without_rows(error).into_owned();
+        }
         Self { at: Timestamp::now(), seconds, event }
     }
 }

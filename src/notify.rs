@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::service::name::ServiceName;
+use crate::text::without_rows;
 
 pub use endpoint::{Healthcheck, Webhook};
 pub use messenger::{Messenger, Untold};
@@ -168,6 +169,18 @@ impl Notice {
     /// `backup-failed`.
     pub fn event(&self) -> String {
         format!("{}-{}", self.work, self.outcome)
+    }
+
+    /// The same without what PostgreSQL's programs say of rows: an error of theirs may quote one.
+    #[must_use]
+    pub fn without_rows(&self) -> Self {
+        let told = |text: &String| without_rows(text).into_owned();
+        Self {
+            message: told(&self.message),
+            error: self.error.as_ref().map(told),
+            details: self.details.iter().map(told).collect(),
+            ..self.clone()
+        }
     }
 
     /// As plugins and generic webhooks get it.

@@ -364,3 +364,42 @@ fn a_test_message_shows_what_came_back() {
     service.set("webhook-url", &format!("{good}/x {broken}/x"));
     service.pgbackup("notify:test", &[]).exits(1).says("messages did not arrive");
 }
+
+#[test]
+fn what_others_are_told_of_a_failed_drill_holds_no_row() {
+    let service = Host::get().service("prod", Postgres::V15);
+    let (webhook, posted) = endpoint(OK);
+    service.set("webhook-url", &format!("{webhook}/hook"));
+    service.set("notify-on", "failed");
+    let told = |work: &str| {
+        let mut posted = posted.lock().unwrap();
+        let (_, body) = posted.pop().unwrap();
+        assert!(posted.is_empty() && body.contains(work) && !body.contains("marked"), "{body}");
+        body
+    };
+    // Rows that their own index and their own CHECK do not take any more: no dump says so.
+    service.sql(
+        "CREATE FUNCTION key(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT $1';
+         CREATE TABLE users (mail text); INSERT INTO users VALUES ('marked@example.com'), ('marked@example.org');
+         CREATE UNIQUE INDEX by_key ON users (public.key(mail));
+         CREATE OR REPLACE FUNCTION key(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT left($1, 9)'",
+    );
+    service.backup();
+    service.pgbackup("verify", &["latest"]).exits(3).says("(marked@ex) is duplicated");
+    let body = told("verify-failed");
+    assert!(body.contains("could not create unique index") && body.contains("by_key"), "{body}");
+    for command in [&["certificate"][..], &["certificate", "--html"], &["history", "--format", "json"]] {
+        let run = service.pgbackup(command[0], &command[1..]).succeeds();
+        assert!(run.out().contains("by_key") && !run.out().contains("marked"), "{command:?}: {}", run.out());
+    }
+
+    service.sql(
+        "DROP INDEX by_key; CREATE FUNCTION is_good(text) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true';
+         ALTER TABLE users ADD CHECK (is_good(mail));
+         CREATE OR REPLACE FUNCTION is_good(text) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT false'",
+    );
+    service.backup();
+    service.pgbackup("verify", &["latest"]).exits(1).says("CONTEXT:  COPY users, line 1: \"marked@example.com\"");
+    let body = told("verify-failed");
+    assert!(body.contains("COPY failed for table") && body.contains("users"), "{body}");
+}

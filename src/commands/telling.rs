@@ -123,7 +123,7 @@ pub fn tell(context: &Context, notice: &Notice, aside: bool) {
             return;
         }
     };
-    for errand in errands(&settings, &context.environment, notice, aside) {
+    for errand in errands(&settings, &context.environment, &notice.without_rows(), aside) {
         context.messenger.take(&notice.service, &notice.event(), errand);
     }
 }
