@@ -28,6 +28,8 @@ use crate::text::count;
 pub const FORMAT: u32 = 1;
 /// A manifest larger than this is not read: 50,000 tables with long names need about 10 MB.
 pub const LARGEST: u64 = 64 << 20;
+/// Nor is one of more values: each takes far more memory than the two bytes that it may have in the text. 300,000 tables need as many.
+const MOST_VALUES: usize = 2 << 20;
 
 /// A backup's description of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -278,6 +280,24 @@ pub struct Proof {
     pub marks: Vec<String>,
 }
 
+/// Refuses a text of more than [`MOST_VALUES`] values before memory is taken for them.
+fn refuse_crowded(text: &[u8]) -> Result<()> {
+    let (mut values, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => values += 1,
+            _ => {}
+        }
+    }
+    if values > MOST_VALUES {
+        bail!("the manifest holds more than {MOST_VALUES} values");
+    }
+    Ok(())
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 fn is_none(number: &u64) -> bool {
     *number == 0
@@ -394,6 +414,7 @@ impl Manifest {
         if text.len() as u64 > LARGEST {
             bail!("the manifest is larger than {LARGEST} bytes");
         }
+        refuse_crowded(text)?;
         let version: Version = serde_json::from_slice(text).context("it is not a manifest")?;
         if version.format > FORMAT {
             bail!(
@@ -417,6 +438,7 @@ impl Manifest {
     /// # Errors
     /// When it is not JSON.
     pub fn digest(text: &[u8]) -> Result<[u8; 32]> {
+        refuse_crowded(text)?;
         let mut value: serde_json::Value = serde_json::from_slice(text).context("it is not a manifest")?;
         value.as_object_mut().context("it is not a manifest")?.remove("signature");
         value.sort_all_objects();
@@ -431,5 +453,47 @@ impl Manifest {
         let mut text = serde_json::to_vec_pretty(self).context("writing the manifest")?;
         text.push(b'\n');
         Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::tests::manifest;
+    use crate::manifest::schema::READING;
+
+    const KEY: &str = "postgres-prod-2023-04-03-11-00-04.tgz";
+
+    #[test]
+    fn a_text_of_more_values_than_a_manifest_has_is_refused_before_they_are_taken() {
+        let crowded = |values: usize| format!("{{\"format\":1,\"of-tomorrow\":[{}0]}}", "0,".repeat(values));
+        for refused in [
+            Manifest::digest(crowded(MOST_VALUES).as_bytes()).unwrap_err(),
+            Manifest::parse(crowded(MOST_VALUES).as_bytes(), None).unwrap_err(),
+        ] {
+            assert!(refused.to_string().contains("more than 2097152 values"), "{refused}");
+        }
+        assert!(Manifest::digest(crowded(MOST_VALUES - 3).as_bytes()).is_ok());
+        // What looks like values within a text is none.
+        let text = format!("{{\"format\":1,\"label\":\"\\\"{}\"}}", ",".repeat(MOST_VALUES + 1));
+        assert!(Manifest::digest(text.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn very_many_tables_and_the_largest_schema_are_read() {
+        let mut large = manifest(KEY);
+        let name = |number: u64| format!("public.a_table_with_a_long_name_as_some_frameworks_make_them_{number:06}");
+        for number in 0..50_000 {
+            large.fingerprint.tables.insert(name(number), number);
+            large.fingerprint.contents.insert(name(number), format!("{number:032x}"));
+            large.fingerprint.sequences.insert(name(number), Sequence { value: 1, called: true });
+        }
+        let objects = (0..100_000).map(|number| (format!("column {}", name(number)), "text, NOT NULL".to_owned()));
+        large.fingerprint.schema =
+            Some(Schema { reading: READING, objects: objects.collect(), digests: BTreeMap::new() });
+        let text = large.to_json().unwrap();
+        assert!(text.len() > 25 << 20, "{}", text.len());
+        assert!(Manifest::parse(&text, None).unwrap() == large);
+        assert!(Manifest::digest(&text).is_ok());
     }
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
 
 use super::{Backup, Catalog};
@@ -16,6 +16,14 @@ use crate::text::printable;
 
 /// Sidecars that are read at the same time: each is one short request whose time is all waiting.
 const READERS: usize = 16;
+/// A longer one is read by one reader at a time, for what a hostile one takes sixteen times over: this is one of about a thousand tables.
+const SHORT: u64 = 256 << 10;
+/// How much of a longer one is fetched before that.
+const FETCHED: u64 = 4 << 20;
+/// What is kept of a backup in a list: what it says of itself without its tables takes a few KiB.
+const LARGEST_OUTLINE: usize = 64 << 10;
+/// Who holds this reads a long sidecar.
+static LONG: Mutex<()> = Mutex::new(());
 /// Results of drills that are read beside backups at most, of the newest ones: a list of thousands must not cost thousands of requests more.
 const DRILLS_READ: usize = 100;
 
@@ -70,9 +78,13 @@ impl Catalog {
             .take(count)
             .filter(|backup| backup.sidecar == Some(true) && backup.record.is_none() && backup.manifest.is_none());
         let read = |backup: &mut Backup| {
-            let result = backup.read_manifest(store).map(drop);
-            backup.manifest = backup.manifest.take().map(Manifest::outline);
-            result
+            backup.read_manifest(store)?;
+            let Some(outline) = backup.manifest.take().map(Manifest::outline) else { return Ok(()) };
+            if outline.to_json()?.len() > LARGEST_OUTLINE {
+                bail!("{}: it says more than {LARGEST_OUTLINE} bytes beside its tables", backup.key.sidecar());
+            }
+            backup.manifest = Some(outline);
+            Ok(())
         };
         let troubled = |backup: &mut Backup, error: Option<String>| {
             backup.trouble = Some(error.unwrap_or_else(|| "its sidecar was not read".to_owned()));
@@ -148,7 +160,15 @@ pub(super) fn read(store: &dyn Store, key: &BackupKey) -> Result<Option<Manifest
         Err(error) => return Err(error.into()),
     };
     let mut text = Vec::new();
-    // One byte more than allowed, so that the manifest's own check sees that it is too long.
-    reader.take(LARGEST + 1).read_to_end(&mut text).with_context(|| format!("{name} can't be read"))?;
+    let mut reader = reader.take(FETCHED);
+    let unreadable = || format!("{name} can't be read");
+    reader.read_to_end(&mut text).with_context(unreadable)?;
+    let length = text.len() as u64;
+    let _alone = (length > SHORT).then(|| LONG.lock().unwrap_or_else(PoisonError::into_inner));
+    if length == FETCHED {
+        // One byte more than allowed, so that the manifest's own check sees that it is too long.
+        reader.set_limit(LARGEST + 1 - FETCHED);
+        reader.read_to_end(&mut text).with_context(unreadable)?;
+    }
     Manifest::parse(&text, Some(key)).map(Some).map_err(|error| anyhow!("{name}: {error:#}"))
 }

@@ -322,3 +322,28 @@ fn what_drills_have_left_beside_backups_is_read_where_nothing_is_remembered() {
     shelf.deny("s3:GetObject");
     assert_eq!(read(&[], true).0, [None, None, None]);
 }
+
+#[test]
+fn long_sidecars_are_read_and_those_that_would_fill_a_list_are_not_kept() {
+    let (key, boastful) = ("postgres-prod-2023-04-03-11-00-04.tgz", "postgres-prod-2023-04-04-11-00-04.tgz");
+    let shelf = Shelf::with(&[key, boastful]);
+    let mut long = manifest(key);
+    for number in 0..70_000 {
+        long.fingerprint
+            .tables
+            .insert(format!("public.a_table_with_a_long_name_as_some_frameworks_make_them_{number}"), 1);
+    }
+    let text = long.to_json().unwrap();
+    assert!(text.len() > 5 << 20, "longer than what is fetched at first: {}", text.len());
+    shelf.place(&format!("{key}.manifest.json"), &text);
+    let label = Some("x".repeat(1 << 20));
+    let boasting = Manifest { label, ..manifest(boastful) };
+    shelf.place(&format!("{boastful}.manifest.json"), &boasting.to_json().unwrap());
+    let mut catalog = Catalog::read(&shelf, &"prod".parse().unwrap(), &[], now()).unwrap();
+    catalog.read_sidecars(&shelf, 10);
+    let of = |key: &str| catalog.backups.iter().find(|backup| backup.key.to_string() == key).unwrap();
+    assert_eq!((of(key).tables(), of(key).rows()), (Some(70_002), Some(75_562)));
+    assert!(of(key).manifest.as_ref().unwrap().is_brief());
+    assert!(of(boastful).manifest.is_none());
+    assert!(of(boastful).trouble.as_deref().unwrap().contains("more than 65536 bytes"), "{:?}", of(boastful).trouble);
+}
