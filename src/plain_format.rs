@@ -10,7 +10,8 @@
 //!   body can hold anything): the second is that psql runs where there is nothing to reach;
 //! - roles are made as they are named, since the server it is loaded into has none.
 //!
-//! Constant memory: a statement is held until its end, or until it is too long to be one that matters; rows are never held.
+//! Bounded memory: a statement is held until its end, or until it is too long to be one that matters; rows are never held, and of names no more
+//! than [`MOST_NAMES`].
 
 mod lexer;
 mod statement;
@@ -26,6 +27,12 @@ const LONGEST: usize = 1 << 20;
 const END_OF_ROWS: &[u8; 3] = b"\\.\n";
 /// Roles that are remembered as made.
 const MOST_ROLES: usize = 10_000;
+/// A longer name of a role is not remembered: PostgreSQL has none (63 bytes, and its quotes).
+const LONGEST_ROLE: usize = 256;
+/// What the names of databases and tables that are remembered may take: some 500,000 tables.
+const MOST_NAMES: usize = 64 << 20;
+/// What each of them takes besides its bytes.
+const NAME: usize = 64;
 
 /// What a text holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,6 +85,9 @@ pub enum PlainError {
         /// Its first characters, escaped.
         command: String,
     },
+    /// It names more than can be remembered.
+    #[error("the SQL text is refused: the names of its databases and tables take more than {} MiB", MOST_NAMES >> 20)]
+    TooManyNames,
     /// It copies from or to somewhere else than the text.
     #[error(
         "the SQL text is refused: line {line} holds {statement}, a COPY of other rows than those that follow it, which no dump holds"
@@ -109,6 +119,8 @@ pub struct Filter {
     completed: [u64; 2],
     through_root: bool,
     roles: BTreeSet<Vec<u8>>,
+    /// What the names in `contents` take.
+    names: usize,
 }
 
 /// A COPY block under way.
@@ -130,7 +142,7 @@ impl Filter {
     /// Takes the next piece, of any size, and adds to `passed` what psql may have of it. After an error it is of no more use.
     ///
     /// # Errors
-    /// [`PlainError::Refused`], [`PlainError::RefusedCopy`].
+    /// [`PlainError::Refused`], [`PlainError::RefusedCopy`], [`PlainError::TooManyNames`].
     pub fn feed(&mut self, piece: &[u8], passed: &mut Vec<u8>) -> Result<(), PlainError> {
         let mut input = piece;
         while !input.is_empty() {
@@ -292,18 +304,23 @@ impl Filter {
             Statement::Restrict | Statement::Needless => {}
             Statement::Encoding => passed.extend_from_slice(&held),
             Statement::Connect(name) => {
+                if !self.contents.databases.contains_key(&Some(name.clone())) {
+                    self.remember(&name)?;
+                }
                 passed.extend_from_slice(&statement::connect(&name));
                 self.database = Some(name);
                 self.here();
             }
             Statement::Command => return Err(self.refused(&held)),
             Statement::Copy { table } => {
+                self.remember_table(&table)?;
                 self.here().statements += 1;
                 passed.extend_from_slice(&held);
                 let counted = !std::mem::take(&mut self.through_root);
                 self.rows = Some(Rows { table, counted, lines: 0, mark: Some(0) });
             }
             Statement::Insert { table } => {
+                self.remember_table(&table)?;
                 let here = self.here();
                 here.statements += 1;
                 here.rows.insert(table, None);
@@ -334,12 +351,22 @@ impl Filter {
         Ok(())
     }
 
+    /// Takes what a new table's name will take.
+    fn remember_table(&mut self, table: &str) -> Result<(), PlainError> {
+        if self.here().rows.contains_key(table) { Ok(()) } else { self.remember(table) }
+    }
+
+    fn remember(&mut self, name: &str) -> Result<(), PlainError> {
+        self.names += name.len() + NAME;
+        if self.names > MOST_NAMES { Err(PlainError::TooManyNames) } else { Ok(()) }
+    }
+
     fn make_role(&mut self, role: &[u8], passed: &mut Vec<u8>) {
         if self.roles.contains(role) {
             return;
         }
         passed.extend_from_slice(&statement::create_role(role));
-        if self.roles.len() < MOST_ROLES {
+        if self.roles.len() < MOST_ROLES && role.len() <= LONGEST_ROLE {
             self.roles.insert(role.to_owned());
         }
     }

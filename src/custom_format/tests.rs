@@ -221,9 +221,43 @@ fn lengths_that_lie_cost_no_memory() {
     header[name - 5..name].copy_from_slice(&[0, 0xff, 0xff, 0xff, 0x7f]);
     let error = Toc::read(&mut header.as_slice()).unwrap_err();
     assert!(matches!(error, FormatError::Unsupported(_)), "{error}");
-    header[name - 5..name].copy_from_slice(&[0, 0, 0, 0, 0x10]);
+    header[name - 5..name].copy_from_slice(&[0, 0, 0, 0, 0x08]);
     let error = Toc::read(&mut header.as_slice()).unwrap_err();
     assert!(matches!(error, FormatError::Truncated { .. }), "{error}");
+}
+
+/// An archive's table of contents of some entries with this tag, schema and owner; a table's rows follow the first.
+fn toc_of(entries: u32, tag: &[u8], schema: &[u8], owner: &[u8]) -> Vec<u8> {
+    let number = |number: u32| [&[0], number.to_le_bytes().as_slice()].concat();
+    let string = |text: &[u8]| [number(u32::try_from(text.len()).unwrap()), text.to_vec()].concat();
+    let none = [1, 1, 0, 0, 0];
+    let mut bytes =
+        [MAGIC.as_slice(), &[1, 14, 0, 4, 8, 1], &number(0).repeat(8), &string(b"a").repeat(3), &number(entries)]
+            .concat();
+    for id in 1..=entries.min(10) {
+        let has_data = id == 1;
+        bytes.extend([number(id), number(has_data.into()), string(b"0").repeat(2), string(tag)].concat());
+        bytes.extend([string(b"TABLE DATA"), number(3), string(b"").repeat(3), string(schema)].concat());
+        bytes.extend([string(b"").repeat(2), string(owner), string(b"false")].concat());
+        bytes.extend([none.as_slice(), &[if has_data { 1 } else { 3 }], &[0; 8]].concat());
+    }
+    bytes
+}
+
+#[test]
+fn names_and_numbers_of_entries_that_no_dump_has_are_refused() {
+    let read = |bytes: &[u8]| Toc::read(&mut &bytes[..]).map(|toc| toc.len()).map_err(|error| error.to_string());
+    let long = vec![b'x'; 1025];
+    assert_eq!(read(&toc_of(2, &long[..1024], &long[..1024], &long[..1024])), Ok(2));
+    for (toc, what) in [
+        (toc_of(1, &long, b"a", b"a"), "the tag of entry 1 is 1025 bytes long"),
+        (toc_of(1, b"a", &long, b"a"), "the schema of entry 1 is 1025 bytes long"),
+        (toc_of(1, b"a", b"a", &long), "the owner of entry 1 is 1025 bytes long"),
+        (toc_of(2_000_001, b"a", b"a", b"a"), "2000001 entries, more than 2000000"),
+    ] {
+        let error = read(&toc).unwrap_err();
+        assert!(error.contains(what), "{error}");
+    }
 }
 
 #[test]

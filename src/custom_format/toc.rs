@@ -10,8 +10,15 @@ use std::ops::Range;
 
 use super::{FormatError, Kind, MAGIC, NEWEST_MINOR, OLDEST_MINOR, parse_number};
 
-/// A table of contents larger than this is not read. 50,000 tables with their indexes take about 100 MB.
-const LARGEST: usize = 512 << 20;
+/// A table of contents larger than this is not read. 50,000 tables with their indexes take about 100 MB. All of it is held, and a gzip of a
+/// thousandth of that makes it.
+const LARGEST: usize = 256 << 20;
+/// One of more entries neither: each takes memory besides its bytes. 50,000 tables make 200,000.
+const MOST_ENTRIES: u32 = 2_000_000;
+/// What an entry is called has at most so many bytes: names have 63, those of functions bring the types of up to 100 arguments.
+const LONGEST_TAG: usize = 64 << 10;
+/// A schema, an owner, or a table whose rows follow, whose name is kept for each of them.
+const LONGEST_NAME: usize = 1 << 10;
 /// How much is asked of the reader at once: a length in the file must not decide how much memory is taken.
 const STEP: usize = 64 << 10;
 /// How many bytes of a thing that is no archive are looked at (a tar header is as long).
@@ -103,6 +110,11 @@ impl Toc {
         let begun = Self::begin(&mut input)?;
         let count = input.number()?;
         let count = u32::try_from(count).map_err(|_| input.damaged(format!("it claims {count} entries")))?;
+        if count > MOST_ENTRIES {
+            return Err(FormatError::Unsupported(format!(
+                "its table of contents has {count} entries, more than {MOST_ENTRIES}"
+            )));
+        }
         let mut starts = Vec::new();
         let mut ids = Vec::new();
         for _ in 0..count {
@@ -351,6 +363,17 @@ impl Spans {
             input.number()?; // kind of relation
         }
         let owner = input.string()?;
+        let longest_tag = if has_data { LONGEST_NAME } else { LONGEST_TAG };
+        for (what, name, longest) in [
+            ("tag", &tag, longest_tag),
+            ("kind", &description, LONGEST_NAME),
+            ("schema", &namespace, LONGEST_NAME),
+            ("owner", &owner, LONGEST_NAME),
+        ] {
+            if let Some(length) = name.as_ref().map(Range::len).filter(|length| *length > longest) {
+                return Err(input.damaged(format!("the {what} of entry {dump_id} is {length} bytes long")));
+            }
+        }
         input.string()?; // WITH OIDS, "false" since PostgreSQL 12
         while input.string()?.is_some() {} // dump ids of what it depends on
         let [state] = input.array()?;

@@ -98,6 +98,25 @@ fn a_cut_anywhere_is_an_error() {
 }
 
 #[test]
+fn names_without_end_are_refused() {
+    let mut filter = Filter::new();
+    let mut passed = Vec::new();
+    let mut feed = |text: String| {
+        passed.clear();
+        filter.feed(text.as_bytes(), &mut passed)
+    };
+    let name = "x".repeat(900_000);
+    for number in 0..60 {
+        feed(format!("INSERT INTO a{number}{name} VALUES (1);\n")).unwrap();
+        // One that is known takes nothing.
+        feed(format!("INSERT INTO a{number}{name} VALUES (2);\n")).unwrap();
+    }
+    feed(format!("\\connect b{name}\n")).unwrap();
+    let mut rest = (0..20).map(|number| feed(format!("COPY a{number}{name} (b) FROM stdin;\n1\n\\.\n")));
+    assert_eq!(rest.find_map(Result::err), Some(PlainError::TooManyNames));
+}
+
+#[test]
 fn commands_of_psql_are_refused_wherever_they_stand() {
     for text in [
         "\\! id\n",
