@@ -181,12 +181,7 @@ pub fn load<'a>(
     context.ui.step("Building indexes and constraints");
     let post_data = load::indexes_and_constraints(&context.docker, service, database.name(), &toc)
         .with_context(|| format!("{name} can't be restored"))?;
-    for key in &post_data.broken_keys {
-        context.ui.warn(format!("The saved rows break the foreign key {key}: it is restored as NOT VALID"));
-    }
-    if let Some(missing) = &post_data.missing {
-        context.ui.warn(format!("Not all indexes and constraints could be built: {missing}"));
-    }
+    warn_of(context, &post_data);
     // A brief one has nothing to compare with; without one in the archive it was refused.
     let manifest = inside.or(beside);
     let description = manifest.as_ref().map(|manifest| manifest.database.clone()).or(of_text).unwrap_or(live);
@@ -210,6 +205,16 @@ pub fn load<'a>(
         missing,
     };
     Ok(Staged { service, database, roles, marker, expectation })
+}
+
+/// Says which indexes and constraints are not as they were.
+fn warn_of(context: &Context, post_data: &load::PostData) {
+    for key in &post_data.broken_keys {
+        context.ui.warn(format!("The saved rows break the foreign key {key}: it is restored as NOT VALID"));
+    }
+    if let Some(missing) = &post_data.missing {
+        context.ui.warn(format!("Not all indexes and constraints could be built: {missing}"));
+    }
 }
 
 /// What is written on a database that is being loaded.
