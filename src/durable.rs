@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
+/// A file beside another one that is as old was left there by a dead run: writing takes moments.
+const LEFT: Duration = Duration::from_mins(10);
+
 /// Replaces a file's content in one step. `mode` is the file's mode (0o600).
 ///
 /// # Errors
@@ -41,6 +44,24 @@ pub fn remove(path: &Path) -> Result<bool> {
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error).with_context(|| format!("{} can't be removed", path.display())),
+    }
+}
+
+/// Removes what runs that were killed in the middle of a [`write()`] have left in a folder, once that is so old that nobody can be at it.
+pub fn sweep(folder: &Path) {
+    let left = |name: &str| {
+        let (_, process) = name.strip_prefix('.')?.rsplit_once('.')?;
+        let process: u32 = process.parse().ok()?;
+        (!Path::new(&format!("/proc/{process}")).exists()).then_some(())
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
+        let is_old = || {
+            let there = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+            there.modified().ok()?.elapsed().ok().filter(|age| *age > LEFT)
+        };
+        if entry.file_name().to_str().and_then(left).and_then(|()| is_old()).is_some() {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -151,7 +172,7 @@ pub fn is_locked(path: &Path) -> Result<bool> {
 fn beside(path: &Path) -> Result<(PathBuf, PathBuf)> {
     let folder = path.parent().ok_or_else(|| anyhow!("{} is no file", path.display()))?;
     let name = path.file_name().ok_or_else(|| anyhow!("{} is no file", path.display()))?;
-    // The process id keeps two runs apart; a leftover of a dead one is overwritten or stays a dot file of few bytes.
+    // The process id keeps two runs apart; [`sweep`] removes the leftover of a dead one.
     Ok((folder.to_owned(), folder.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()))))
 }
 
@@ -198,6 +219,28 @@ mod tests {
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         assert!(remove(&path).unwrap());
         assert!(!remove(&path).unwrap());
+    }
+
+    #[test]
+    fn what_a_dead_run_has_left_beside_a_file_is_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str, minutes: u64| {
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.set_modified(std::time::SystemTime::now() - Duration::from_mins(minutes)).unwrap();
+        };
+        let ours = format!(".history.jsonl.{}", std::process::id());
+        // No process has an id as high.
+        for name in ["history.jsonl", "a.4294967295", ".profile", ".a.b", ".history.jsonl.4294967295", &ours] {
+            place(name, 11);
+        }
+        place(".journal.4294967295", 9);
+        sweep(folder.path());
+        let mut left: Vec<String> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, [".a.b", &ours, ".journal.4294967295", ".profile", "a.4294967295", "history.jsonl"]);
     }
 
     #[test]

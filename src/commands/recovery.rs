@@ -12,6 +12,7 @@ use crate::database::session;
 use crate::database::staging::{self, Purpose};
 use crate::database::throwaway;
 use crate::dokku::maintenance::Maintenance;
+use crate::durable;
 use crate::journal::Journal;
 use crate::lock::Lock;
 use crate::service::RunningService;
@@ -23,6 +24,9 @@ use crate::step::step;
 /// When the server or the journal can't be read, or refuses.
 pub fn settle(context: &Context, service: &RunningService, _lock: &Lock) -> Result<()> {
     let name = &service.service.name;
+    let folder = context.environment.data_folder();
+    durable::sweep(&folder);
+    durable::sweep(&folder.join(name.as_str()));
     upload::sweep(context, &service.service);
     step!("recovery.uploads");
     match throwaway::sweep(&context.docker, name) {

@@ -307,7 +307,9 @@ impl<'a> ContainerFile<'a> {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| anyhow!("no random numbers: {error}"))?;
         let file = Self { docker, container, path: format!("/tmp/pgbackup-{:016x}.toc", u64::from_le_bytes(random)) };
-        let arguments = ["sh", "-c", r#"umask 077 && exec cat >"$1""#, "sh", &file.path];
+        // Whoever holds the service's lock is alone here: others are those of runs that were killed.
+        let write = r#"umask 077 && rm -f /tmp/pgbackup-????????????????.toc && exec cat >"$1""#;
+        let arguments = ["sh", "-c", write, "sh", &file.path];
         let mut cat = docker.exec(container, &arguments, &[], Input::Piped)?;
         let mut input = cat.stdin()?;
         let written = write_unless_closed(&mut input, bytes)?;

@@ -10,9 +10,9 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -31,6 +31,10 @@ use crate::step::step;
 
 /// The label that says whose such a container is.
 const LABEL: &str = "com.dokku.pgbackup.service";
+/// What the folder of a socket into such a container is called, before sixteen digits.
+const FOLDER: &str = "pgbackup-";
+/// The name by which libpq finds a socket in its folder; ends with [`PORT`].
+const SOCKET: &str = ".s.PGSQL.5432";
 /// How long a server may take to come up: initdb on a slow disk.
 const PATIENCE: Duration = Duration::from_mins(3);
 /// How often it is asked whether it is up.
@@ -188,11 +192,33 @@ impl Drop for Container {
 /// # Errors
 /// When docker doesn't answer.
 pub fn sweep(docker: &Docker, service: &ServiceName) -> Result<usize> {
+    sweep_sockets(&std::env::temp_dir());
     let left = left_behind(docker, service)?;
     for container in &left {
         docker.remove_container(container)?;
     }
     Ok(left.len())
+}
+
+/// Removes the folders of sockets at which nobody listens any more. A run of another service may just be making its own.
+fn sweep_sockets(folder: &Path) {
+    let is_ours = |entry: &fs::DirEntry| {
+        let name = entry.file_name();
+        let random = name.to_str().and_then(|name| name.strip_prefix(FOLDER));
+        random.is_some_and(|random| random.len() == 16 && random.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    };
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    for path in entries.filter(is_ours).map(|entry| entry.path()) {
+        let Ok(there) = fs::symlink_metadata(&path) else { continue };
+        let is_old = there.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > PATIENCE));
+        if there.is_dir() && there.uid() == rustix::process::geteuid().as_raw() && is_old {
+            let socket = path.join(SOCKET);
+            if UnixStream::connect(&socket).is_err() {
+                let _ = fs::remove_file(&socket);
+                let _ = fs::remove_dir(&path);
+            }
+        }
+    }
 }
 
 /// The ids of such containers. While a run is under way they may be its own.
@@ -264,7 +290,7 @@ struct Relay {
 impl Relay {
     fn listen(docker: &Docker, container: &str) -> Result<Self> {
         // Short, since a socket's path may have 107 bytes, and closed to others: whoever connects is super user there.
-        let folder = std::env::temp_dir().join(format!("pgbackup-{}", random()?));
+        let folder = std::env::temp_dir().join(format!("{FOLDER}{}", random()?));
         fs::DirBuilder::new().mode(0o700).create(&folder).context("a folder for a socket")?;
         let mut relay = Self { folder, over: Arc::default(), listening: None };
         let listener = UnixListener::bind(relay.socket()).context("a socket into the container")?;
@@ -283,7 +309,7 @@ impl Relay {
     }
 
     fn socket(&self) -> PathBuf {
-        self.folder.join(format!(".s.PGSQL.{PORT}"))
+        self.folder.join(SOCKET)
     }
 }
 
@@ -325,4 +351,37 @@ fn carry(docker: &Docker, container: &str, session: &UnixStream) -> Result<()> {
     let _ = forth.join();
     bash.cancel();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn sockets_at_which_nobody_listens_are_swept() {
+        assert!(SOCKET.ends_with(&PORT.to_string()));
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str, age: Duration| {
+            let path = folder.path().join(name);
+            fs::create_dir(&path).unwrap();
+            let listener = UnixListener::bind(path.join(SOCKET)).unwrap();
+            fs::File::open(&path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+            listener
+        };
+        let old = PATIENCE + Duration::from_secs(1);
+        let _listening = place("pgbackup-000000000000000a", old);
+        for (name, age) in [
+            ("pgbackup-000000000000000b", old),
+            ("pgbackup-000000000000000c", Duration::ZERO),
+            ("pgbackup-of-another", old),
+        ] {
+            drop(place(name, age));
+        }
+        sweep_sockets(folder.path());
+        let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["pgbackup-000000000000000a", "pgbackup-000000000000000c", "pgbackup-of-another"]);
+    }
 }

@@ -1,4 +1,4 @@
-//! A backup in SQL text takes a detour: psql loads it where it can harm nobody, and pg_dump makes an ordinary dump of it there.
+//! A backup in SQL text takes a detour: psql loads it where there is nothing to reach, and pg_dump makes an ordinary dump of it there.
 //!
 //! Such a text drops and creates databases, and psql obeys more than SQL. It never meets a live server: it is loaded in a
 //! [throw-away container](crate::database::throwaway) of the service's own image. The one database that is wanted is dumped from there in
