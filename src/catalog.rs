@@ -36,7 +36,7 @@ pub struct Catalog {
     /// Newest first.
     pub backups: Vec<Backup>,
     /// Why the store could not be listed; the backups come from this host's history alone then.
-    pub not_listed: Option<String>,
+    pub not_listed: Option<StoreError>,
     /// Backups that this host has made here and that are no longer there, newest first.
     pub gone: Vec<BackupKey>,
     /// What lies beside a backup that is gone: a deletion that was cut off has left it.
@@ -62,7 +62,7 @@ impl Catalog {
         let objects = match store.list(&BackupKey::common_prefix(service)) {
             Ok(objects) => Some(objects),
             Err(error @ StoreError::Denied { .. }) => {
-                catalog.not_listed = Some(error.to_string());
+                catalog.not_listed = Some(error);
                 None
             }
             Err(error) => {
@@ -137,8 +137,8 @@ impl Catalog {
                 backup.class = object.class;
                 Ok(backup)
             }
-            // Without the right to list, S3 says "denied" of objects that don't exist as well.
-            Err(StoreError::NotFound { .. } | StoreError::Denied { .. }) => Err(failure),
+            Err(StoreError::NotFound { .. }) => Err(failure),
+            // Without the right to list, S3 says "denied" of objects that don't exist as well: that there is none is not known.
             Err(error) => Err(store_failure(format!("{key} can't be looked up"), error)),
         }
     }

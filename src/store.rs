@@ -145,12 +145,26 @@ pub struct Terms {
     /// Who gave the keys, where that was left to the host.
     pub keys_from: Option<String>,
     /// How far the store's clock is ahead of ours (negative: behind).
+    /// What stock tools must be told to find the same place.
+    fn whereabouts(&self) -> Whereabouts {
+        Whereabouts::default()
+    }
+
     pub clock_ahead: Option<SignedDuration>,
 }
 
 /// What is known of an object before its first byte.
 #[derive(Debug, Clone, Copy)]
 pub struct UploadPlan {
+/// Where a bucket is kept, as far as that was set: as a property, or together with the keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// The store's address, where it isn't AWS.
+    pub endpoint: Option<String>,
+    /// Its region.
+    pub region: Option<String>,
+}
+
     /// How many bytes at the front are given to [`Upload::complete`] instead of [`Upload::write`].
     pub head: usize,
     /// An upper bound of the size, in bytes, to choose the parts' size by; a wrong guess must not fail.

@@ -324,7 +324,8 @@ fn what_can_not_be_meant_is_refused() {
         assert!(run.code == 1 || run.code == 4, "{}", run.code);
         run.says("s3:ListBucket");
     }
-    new.run("check", &[name, &key, "--from", place]).exits(4).says("s3:ListBucket");
+    let run = new.run("check", &[name, &key, "--from", place]).exits(1);
+    run.says(&format!("s3:GetObject is missing for {place}/{key}")).says("pgbackup:auth").says("--file PATH");
     new.authorize(Key::Nobody);
     new.run("list", &[name, "--from", place]).exits(1).says("pgbackup:auth --global ACCESS_KEY_ID");
     let (id, _) = Key::Reader.pair();

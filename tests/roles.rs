@@ -46,12 +46,13 @@ fn a_role_that_may_only_write_takes_backups_and_restores_by_what_it_is_handed() 
         let run = service.pgbackup(command, &words).exits(1).says(&format!("s3:GetObject is missing for {object}"));
         for way in [
             format!(
-                "aws s3 cp {object} - --endpoint-url {} | ssh dokku@HOST pgbackup:{command} {} -{}",
+                "aws s3 cp --endpoint-url {} --region {} {object} - | ssh dokku@HOST pgbackup:{command} {} -{}",
                 host.endpoint,
+                host.region,
                 service.name,
                 if command == "restore" { " --force" } else { "" }
             ),
-            format!("aws s3 presign {object} --endpoint-url {}", host.endpoint),
+            format!("aws s3 presign --endpoint-url {} --region {} {object}", host.endpoint, host.region),
             "--file PATH".to_owned(),
             format!("pgbackup:iam-policy {} --role restore", service.name),
         ] {
@@ -82,6 +83,70 @@ fn a_role_that_may_only_write_takes_backups_and_restores_by_what_it_is_handed() 
     // A signature that was tampered with opens nothing.
     let broken = link.replace(signature, &"0".repeat(signature.len()));
     service.pgbackup("verify", &[&broken]).exits(1).says("is refused");
+}
+
+/// The host has never made a backup, its role may only write, and what is in the bucket was made by dokku-postgres or by a host that is gone.
+#[test]
+fn what_a_role_may_not_look_at_has_its_ways_out_too() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V15);
+    service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+    let made = service.backup();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("backup.tgz");
+    service.bucket().fetch(&made, &file);
+    let key = format!("postgres-{}-2023-04-03-11-00-04.tgz", service.name);
+    service.bucket().put(&key, &file);
+    service.bucket().put("nightly.tgz", &file);
+    for name in [made.clone(), format!("{made}.manifest.json")] {
+        service.bucket().remove(&name);
+    }
+    std::fs::remove_file(host.data_of(&service.name).join("history.jsonl")).unwrap();
+    // The address stands in backup-auth alone.
+    service.authorize(Key::Writer);
+
+    let place = service.bucket().url();
+    let at = format!("--endpoint-url {} --region {}", host.endpoint, host.region);
+    for (name, command) in [
+        (key.as_str(), "restore"),
+        (&key, "verify"),
+        (&key, "check"),
+        ("nightly.tgz", "restore"),
+        ("nightly.tgz", "check"),
+    ] {
+        let unasked = if command == "restore" { " --force" } else { "" };
+        let mut words = vec![name];
+        words.extend(unasked.split_whitespace());
+        let run = service.pgbackup(command, &words).exits(1);
+        for said in [
+            format!("s3:GetObject is missing for {place}/{name}"),
+            format!("aws s3 cp {at} {place}/{name} - | ssh dokku@HOST pgbackup:{command} {} -{unasked}", service.name),
+            format!("aws s3 presign {at} {place}/{name}"),
+            format!("pgbackup:{command} {} --file PATH", service.name),
+            format!("pgbackup:iam-policy {} --role restore", service.name),
+        ] {
+            assert!(run.err.contains(&said), "{command} {name} does not say {said}:\n{}", run.err);
+        }
+    }
+    for command in ["info", "download", "url"] {
+        service.pgbackup(command, &[&key]).exits(1).says(&format!("s3:GetObject is missing for {place}/{key}"));
+    }
+    service.pgbackup("info", &["nightly.tgz"]).exits(1).says("s3:GetObject is missing");
+    for words in [&["latest", "--force"][..], &["--before", "2024-01-01", "--force"], &["2023-04-03", "--force"]] {
+        let run = service.pgbackup("restore", words).exits(4).says("s3:ListBucket is missing");
+        let run = run.says(&format!("aws s3 cp {at} {place}/KEY - | ssh")).says("--file PATH");
+        run.says(&format!("pgbackup:iam-policy {} --role restore", service.name));
+    }
+
+    // The way that was offered, walked.
+    let run = service.pgbackup("restore", &[&key, "--force"]);
+    let line = run.err.split("from a machine that may read: ").nth(1).and_then(|rest| rest.split(" | ssh").next());
+    let (id, secret) = Key::Reader.pair();
+    let call = host.call("sh", &["-c", line.unwrap()]).env("AWS_ACCESS_KEY_ID", &id);
+    let bytes = call.env("AWS_SECRET_ACCESS_KEY", &secret).run().succeeds().bytes;
+    service.sql("DELETE FROM users");
+    service.call("restore", &["-", "--force"]).input(bytes).run().succeeds();
+    assert_eq!(service.rows("users"), 562);
 }
 
 #[test]

@@ -5,7 +5,8 @@
 
 use super::moment::Moment;
 use super::{Backup, Catalog};
-use crate::error::{Failure, Kind};
+use crate::error::{self, Failure, Kind};
+use crate::store::StoreError;
 use crate::store::key::BackupKey;
 use crate::text::printable;
 
@@ -136,6 +137,12 @@ impl Catalog {
             failure.hints = candidates(&self.backups.iter().collect::<Vec<_>>());
         }
         match &self.not_listed {
+            Some(StoreError::Denied { permission, resource }) => {
+                let hints = error::hints_of_denied(permission, resource);
+                let reason = StoreError::Denied { permission: permission.clone(), resource: resource.clone() };
+                let failure = failure.because(reason).hint("Only this host's own history could be searched");
+                hints.into_iter().fold(failure, Failure::hint)
+            }
             Some(reason) => failure.hint(format!("Only this host's own history could be searched: {reason}")),
             None if self.backups.is_empty() => failure
                 .hint(format!("Take one with: dokku pgbackup:backup {service}"))

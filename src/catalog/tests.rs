@@ -244,16 +244,21 @@ fn without_the_right_to_list_the_history_serves_and_says_so() {
     let history = [made(OLD), deleted, made(NEW)];
     let catalog = Catalog::read(&shelf, &"prod".parse().unwrap(), &history, now()).unwrap();
     assert_eq!(keys(&catalog), [NEW]);
-    assert!(catalog.not_listed.as_ref().unwrap().contains("s3:ListBucket"));
+    assert!(catalog.not_listed.as_ref().unwrap().to_string().contains("s3:ListBucket"));
     assert!(catalog.gone.is_empty());
     let selector = |text: &str| selector::Selector::new(Some(text), None).unwrap();
     let failure = catalog.find(&shelf, &selector("2023-04-03")).unwrap_err();
-    assert!(failure.hints.last().unwrap().contains("Only this host's own history"), "{:?}", failure.hints);
+    assert!(failure.to_string().contains(": permission s3:ListBucket is missing for "), "{failure}");
+    for hint in ["Only this host's own history could be searched", "--role restore"] {
+        assert!(failure.hints.iter().any(|one| one.contains(hint)), "{hint}: {:?}", failure.hints);
+    }
     // A full key can still be looked up where reading is allowed.
     assert_eq!(catalog.find(&shelf, &selector(MIDDLE)).unwrap().bytes, Some(6));
     assert_eq!(catalog.find(&shelf, &selector(NEW)).unwrap().rows(), Some(5_562));
     shelf.deny("s3:GetObject");
-    assert_eq!(catalog.find(&shelf, &selector(MIDDLE)).unwrap_err().kind, crate::error::Kind::NoSuchBackup);
+    let failure = catalog.find(&shelf, &selector(MIDDLE)).unwrap_err();
+    assert_eq!(failure.kind, crate::error::Kind::Failed, "whether it is there is not known");
+    assert!(failure.to_string().contains("permission s3:GetObject is missing"), "{failure}");
 }
 
 #[test]

@@ -302,6 +302,7 @@ mod tests {
     use super::*;
     use crate::secret::Secret;
     use crate::settings::KeysOf;
+    use crate::store::Whereabouts;
 
     fn world() -> (tempfile::TempDir, Context, Service) {
         let folder = tempfile::tempdir().unwrap();
@@ -363,5 +364,35 @@ mod tests {
         let other = "s3://bucket/other".parse().unwrap();
         context.properties().set(&Subject::Global, "region", "eu-central-1").unwrap();
         assert_eq!(context.store_at(&other, &service).unwrap().describe(), "s3://bucket/other");
+    }
+
+    #[test]
+    fn each_place_says_where_it_is_kept() {
+        let (_folder, context, service) = world();
+        let set = |name, value| context.properties().set(&Subject::Global, name, value).unwrap();
+        let (first, second): (Destination, Destination) =
+            ("s3://first".parse().unwrap(), "s3://second".parse().unwrap());
+        let told = |place: &Destination| {
+            let store = context.store_elsewhere(place, &service.name, Some(&service)).unwrap();
+            let Whereabouts { endpoint, region } = store.whereabouts();
+            (endpoint.unwrap_or_default(), region.unwrap_or_default())
+        };
+        set("destination", "s3://first");
+        // Together with the keys.
+        for (name, value) in [
+            ("AWS_ACCESS_KEY_ID", "x"),
+            ("AWS_SECRET_ACCESS_KEY", "x"),
+            ("AWS_DEFAULT_REGION", "here"),
+            ("ENDPOINT_URL", "http://keys:1"),
+        ] {
+            fs::write(service.root.join("backup").join(name), value).unwrap();
+        }
+        assert_eq!(told(&first), ("http://keys:1".to_owned(), "here".to_owned()));
+        set("endpoint-url", "http://first:1");
+        set("copy-to", "s3://second");
+        set("copy-endpoint-url", "http://second:1");
+        set("copy-region", "there");
+        assert_eq!(told(&first), ("http://first:1".to_owned(), "here".to_owned()));
+        assert_eq!(told(&second), ("http://second:1".to_owned(), "there".to_owned()));
     }
 }

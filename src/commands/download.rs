@@ -87,8 +87,8 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let asked = Asked { text: Some(&args.backup), version: args.version_id.as_ref() };
     Named::find(context, &args.service, &args.service, &args.elsewhere, asked)
         .and_then(|named| match named {
-            Some(named) => save(args, context, Wanted::Named(&named)),
-            None => download(args, store.as_ref(), context),
+            Ok(named) => save(args, context, Wanted::Named(&named)),
+            Err(unseen) => download(args, store.as_ref(), context).map_err(|error| unseen.explain(error)),
         })
         .map_err(|error| backups::explain(error, context, &args.service, &args.elsewhere))
 }

@@ -12,17 +12,14 @@ use crate::commands::arguments::{AtVersion, Elsewhere, Output, Which};
 use crate::commands::backups::{self, Place, standing};
 use crate::commands::objects::{Asked, Named};
 use crate::commands::renewal;
-use crate::dokku::properties::Subject;
 use crate::history::{CopyRecord, Depth};
 use crate::manifest::Manifest;
 use crate::service::Service;
-use crate::service::credentials::BackupAuth;
 use crate::service::name::ServiceName;
 use crate::service::options::CreateOptions;
-use crate::settings::{Auth, Settings};
 use crate::signing::{Keys, Standing};
 use crate::store::key::BackupKey;
-use crate::store::{Store, VersionId};
+use crate::store::{Store, VersionId, Whereabouts};
 use crate::ui::human;
 use crate::ui::{Column, Table};
 
@@ -107,7 +104,7 @@ struct Tried {
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     let store = backups::open(context, &args.service, &args.elsewhere)?;
     let service = Service::find(&context.environment.lib_root, &args.service).ok();
-    let (endpoint, region) = whereabouts(service.as_ref(), context)?;
+    let Whereabouts { endpoint, region } = store.whereabouts();
     let here = Here {
         endpoint: endpoint.as_deref(),
         region: region.as_deref(),
@@ -116,8 +113,8 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let asked = Asked { text: args.which.backup.as_deref(), version: args.at.version_id.as_ref() };
     Named::find(context, &args.service, &args.service, &args.elsewhere, asked)
         .and_then(|named| match named {
-            Some(named) => info_of_object(args, &named, &here, context),
-            None => info(args, store.as_ref(), &here, context),
+            Ok(named) => info_of_object(args, &named, &here, context),
+            Err(unseen) => info(args, store.as_ref(), &here, context).map_err(|error| unseen.explain(error)),
         })
         .map_err(|error| backups::explain(error, context, &args.service, &args.elsewhere))
 }
@@ -196,26 +193,6 @@ struct Here<'a> {
     region: Option<&'a str>,
     /// The database of the service, as it is or as it would be made.
     database: String,
-}
-
-/// Endpoint and region in effect: the properties, else what was given together with the service's own keys.
-fn whereabouts(service: Option<&Service>, context: &Context) -> Result<(Option<String>, Option<String>)> {
-    let subject = service.map_or(Subject::Global, |service| Subject::Service(service.name.clone()));
-    let settings = Settings::resolve(&context.properties(), &subject)?;
-    let keys_of_service = match settings.auth {
-        Auth::Auto => settings.own_keys.is_none(),
-        Auth::Service => true,
-        Auth::Iam | Auth::Own => false,
-    };
-    let keys = match service.filter(|_| keys_of_service) {
-        Some(service) => BackupAuth::read(service)?,
-        None => None,
-    };
-    let (endpoint, region) = keys.map(|keys| (keys.endpoint, keys.region)).unwrap_or_default();
-    Ok((
-        settings.endpoint_url.map(|url| url.as_str().to_owned()).or(endpoint),
-        settings.region.map(|region| region.as_str().to_owned()).or(region),
-    ))
 }
 
 fn info(args: &Args, store: &dyn Store, here: &Here, context: &Context) -> Result<()> {

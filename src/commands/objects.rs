@@ -20,6 +20,7 @@ use crate::signing::{Keys, Standing};
 use crate::store::destination::Destination;
 use crate::store::key::BackupKey;
 use crate::store::{ObjectInfo, Store, StoreError, Version, VersionId};
+use crate::text::printable;
 
 /// How many versions of a description are read at most: it is written once, but somebody may have put others over it.
 const DESCRIPTIONS: usize = 20;
@@ -38,8 +39,32 @@ pub struct Named {
     pub version: Option<VersionId>,
     /// Its description, where one was found that a key of this host has signed.
     pub manifest: Option<Manifest>,
+    /// It is not the service's own destination.
+    pub elsewhere: bool,
     /// As the user calls it: with its folder, seen from the destination.
     name: String,
+}
+
+/// No such object, as far as one may look.
+#[derive(Debug)]
+pub struct Unseen(Option<(String, StoreError)>);
+
+impl Unseen {
+    /// Of a word that fits no backup either, and that could be the name of an object which may not be looked at: what is missing, and not that
+    /// there is none.
+    pub fn explain(self, error: anyhow::Error) -> anyhow::Error {
+        let none = error.downcast_ref::<Failure>().filter(|failure| failure.kind == Kind::NoSuchBackup);
+        match (self.0, none) {
+            (Some((text, denied)), Some(none)) => {
+                let mut failure = store_failure(format!("{} can't be looked up", printable(&text)), denied);
+                let own = std::mem::take(&mut failure.hints);
+                failure.hints.extend(none.hints.iter().filter(|hint| !own.contains(hint)).cloned());
+                failure.hints.extend(own);
+                failure.into()
+            }
+            _ => error,
+        }
+    }
 }
 
 /// A word of the command line that could be one.
@@ -112,20 +137,20 @@ impl Named {
         host: &ServiceName,
         elsewhere: &Elsewhere,
         asked: Asked,
-    ) -> Result<Option<Self>> {
-        let Some(text) = asked.text.map(str::trim) else { return Ok(None) };
+    ) -> Result<Result<Self, Unseen>> {
+        let Some(text) = asked.text.map(str::trim) else { return Ok(Err(Unseen(None))) };
         let last = text.rsplit('/').next().unwrap_or_default();
         let key: Option<BackupKey> = last.parse().ok();
         if !ENDINGS.iter().any(|ending| last.ends_with(ending)) {
             return match asked.version {
-                None => Ok(None),
+                None => Ok(Err(Unseen(None))),
                 Some(_) => Err(Failure::usage("A version is one of a single object: give its full name")
                     .hint(format!("See names and versions with: dokku pgbackup:list {service} --versions"))
                     .into()),
             };
         }
         if key.is_some() && asked.version.is_none() {
-            return Ok(None);
+            return Ok(Err(Unseen(None)));
         }
         let whose = match (&elsewhere.from, &elsewhere.source, &key) {
             (Some(_), Some(source), _) => source.clone(),
@@ -147,12 +172,14 @@ impl Named {
             object,
             version: asked.version.cloned(),
             manifest: None,
+            elsewhere: elsewhere.from.is_some(),
             name: if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") },
         };
         match (found, asked.version) {
-            (Ok(object), _) => Ok(Some(named(object))),
-            // Without the right to list, S3 says "denied" of objects that don't exist as well.
-            (Err(StoreError::NotFound { .. } | StoreError::Denied { .. }), None) => Ok(None),
+            (Ok(object), _) => Ok(Ok(named(object))),
+            (Err(StoreError::NotFound { .. }), None) => Ok(Err(Unseen(None))),
+            // Without the right to list, S3 says "denied" of objects that don't exist as well: it may be a part of a key.
+            (Err(denied @ StoreError::Denied { .. }), None) => Ok(Err(Unseen(Some((text.to_owned(), denied))))),
             (Err(error @ StoreError::NotFound { .. }), Some(_)) => {
                 Err(Failure::new(Kind::NoSuchBackup, error.to_string())
                     .hint(format!("See the versions with: dokku pgbackup:list {service} --versions"))

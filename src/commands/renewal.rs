@@ -72,30 +72,46 @@ pub fn by_hand(place: &Place, object: &Object, service: &ServiceName, database: 
             format!("tar -xzOf {file} backup/export")
         }
     } else {
-        let flag = |name: &str, value: Option<&str>| {
-            value.map(|value| format!(" {name} {}", quoted(value))).unwrap_or_default()
-        };
-        let object_url = quoted(&format!("{}/{name}", place.destination));
-        let (endpoint, region) = (flag("--endpoint-url", place.endpoint), flag("--region", place.region));
         let decrypt = if encrypted { " | gpg --decrypt" } else { "" };
-        match object.version {
-            None => format!("aws s3 cp{endpoint}{region} {object_url} -{decrypt} | tar -xzO backup/export"),
-            Some(version) => {
-                let (bucket, key) = bucket_and_key(place.destination, name);
-                // What it prints goes away: the object comes by a way of its own.
-                format!(
-                    "aws s3api get-object{endpoint}{region} --bucket {bucket} --key {} --version-id {} /dev/fd/3 3>&1 >/dev/null{decrypt} | tar -xzO backup/export",
-                    quoted(&key),
-                    quoted(version.as_str())
-                )
-            }
-        }
+        format!("{}{decrypt} | tar -xzO backup/export", fetch(place, object))
     };
     // Owners and grants name roles that a new server doesn't have; apps of dokku-postgres connect as postgres.
     format!(
         "{read} | docker exec -i dokku.postgres.{service} pg_restore -U postgres -d {} --clean --if-exists --no-owner --no-acl --single-transaction",
         quoted(database)
     )
+}
+
+/// The command that writes an object of a bucket to standard output.
+pub fn fetch(place: &Place, object: &Object) -> String {
+    let flags = flags(place);
+    match object.version {
+        None => format!("aws s3 cp{flags} {} -", object_url(place, object)),
+        Some(version) => {
+            let (bucket, key) = bucket_and_key(place.destination, object.name);
+            // What it prints goes away: the object comes by a way of its own.
+            format!(
+                "aws s3api get-object{flags} --bucket {bucket} --key {} --version-id {} /dev/fd/3 3>&1 >/dev/null",
+                quoted(&key),
+                quoted(version.as_str())
+            )
+        }
+    }
+}
+
+/// The command that signs a link to an object of a bucket; `None` for a version, which it knows nothing of.
+pub fn presign(place: &Place, object: &Object) -> Option<String> {
+    object.version.is_none().then(|| format!("aws s3 presign{} {}", flags(place), object_url(place, object)))
+}
+
+fn flags(place: &Place) -> String {
+    let flag =
+        |name: &str, value: Option<&str>| value.map(|value| format!(" {name} {}", quoted(value))).unwrap_or_default();
+    flag("--endpoint-url", place.endpoint) + &flag("--region", place.region)
+}
+
+fn object_url(place: &Place, object: &Object) -> String {
+    quoted(&format!("{}/{}", place.destination, object.name))
 }
 
 fn bucket_and_key<'a>(destination: &'a str, name: &str) -> (&'a str, String) {

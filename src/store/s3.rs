@@ -36,7 +36,9 @@ use self::client::Client;
 use super::features::Features;
 use super::link::Link;
 use super::provider::Provider;
-use super::{ObjectInfo, Store, StoreError, Terms, Unfinished, Upload, UploadPlan, Version, VersionId, check_name};
+use super::{
+    ObjectInfo, Store, StoreError, Terms, Unfinished, Upload, UploadPlan, Version, VersionId, Whereabouts, check_name,
+};
 use crate::secret::Secret;
 
 pub use self::keys::{Answer, Source, Why};
@@ -444,6 +446,11 @@ impl Store for S3Store {
             clock_ahead: self.client.clock().ahead(),
         }
     }
+    fn whereabouts(&self) -> Whereabouts {
+        let S3Settings { endpoint, region, .. } = self.client.settings();
+        Whereabouts { endpoint: endpoint.clone(), region: region.clone() }
+    }
+
 }
 
 impl S3Store {

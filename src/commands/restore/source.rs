@@ -29,7 +29,7 @@ use crate::signing::{Keys, Standing};
 use crate::store::key::BackupKey;
 use crate::store::link::{InvalidLink, Link};
 use crate::store::s3::open_link;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, VersionId, Whereabouts};
 use crate::ui::Metered;
 
 /// What every gzip stream begins with.
@@ -161,23 +161,23 @@ pub fn choose(
     let elsewhere = &chosen.elsewhere;
     let keys_of = if elsewhere.from.is_some() { host } else { service };
     let asked = Asked { text: backup, version: chosen.at.version_id.as_ref() };
-    let named = Named::find(context, service, keys_of, elsewhere, asked)
-        .map_err(|error| backups::explain(error, context, keys_of, elsewhere))?;
-    if let Some(mut named) = named {
-        // Beside a name of its own nothing vouches for it; beside a version of a backup of ours lies a version of its description.
-        if let Ok(keys) = Keys::read(&context.environment.data_folder()) {
-            named.find_description(&keys);
-        }
-        judge(context, &named.describe(), (&named.key(context.now()), named.manifest.as_ref(), false), chosen.trust)?;
-        return Ok(Source::Object(Box::new(named)));
-    }
-    let selector = Selector::new(backup, chosen.before)?;
     let store = backups::open(context, keys_of, elsewhere)?;
+    let explained = |error| {
+        let error = backups::explain(error, context, keys_of, elsewhere);
+        let wanted = Wanted { doing, service, version: chosen.at.version_id.as_ref(), object: None };
+        ways_out(error, &wanted, store.as_ref(), elsewhere.from.is_some())
+    };
+    let found = Named::find(context, service, keys_of, elsewhere, asked).map_err(explained)?;
+    let unseen = match found {
+        Ok(named) => return choose_object(context, named, chosen.trust),
+        Err(unseen) => unseen,
+    };
+    let selector = Selector::new(backup, chosen.before)?;
     let place = Place::of(store.as_ref(), service, elsewhere, Some(&selector));
     let mut backup = place
         .catalog(context)
         .and_then(|catalog| Ok(place.choose(&selector, &catalog)?))
-        .map_err(|error| backups::explain(error, context, keys_of, elsewhere))?;
+        .map_err(|error| explained(unseen.explain(error)))?;
     if let Err(error) = backup.read_manifest(store.as_ref()) {
         // The archive carries its own manifest; what is lost is the plan and the object's checksum.
         context.ui.warn(format!("The description of {} can't be used: {error:#}", backup.key));
@@ -186,6 +186,16 @@ pub fn choose(
     let standing = judge(context, &backup.key.to_string(), known, chosen.trust)?;
     let elsewhere = place.elsewhere;
     Ok(Source::Stored { store: store.into(), backup: Box::new(backup), elsewhere, standing })
+}
+
+/// An object with a name of its own.
+fn choose_object(context: &Context, mut named: Named, trust: Trust) -> Result<Source> {
+    // Beside a name of its own nothing vouches for it; beside a version of a backup of ours lies a version of its description.
+    if let Ok(keys) = Keys::read(&context.environment.data_folder()) {
+        named.find_description(&keys);
+    }
+    judge(context, &named.describe(), (&named.key(context.now()), named.manifest.as_ref(), false), trust)?;
+    Ok(Source::Object(Box::new(named)))
 }
 
 /// Refuses what has to be signed and is not, before anything of it is read.
@@ -327,16 +337,21 @@ impl Source {
         let label = format!("Reading {name}");
         Ok(match self {
             Self::Stored { store, backup, elsewhere, standing } => {
-                let reader = store
-                    .open(&backup.key.to_string())
-                    .map_err(|error| ways_out(context, error, doing, &store.describe(), &backup.key, elsewhere))?;
+                let object = backup.key.to_string();
+                let wanted = Wanted { doing, service: backup.key.service(), version: None, object: Some(&object) };
+                let reader =
+                    store.open(&object).map_err(|error| ways_out(error.into(), &wanted, store.as_ref(), elsewhere))?;
                 let reader = metered(reader, context, label, backup.bytes);
                 let signed = backup.manifest.as_ref().filter(|_| matches!(standing, Standing::Signed(_)));
                 let reader = proven(reader, signed)?;
                 Fetched { reader, encrypted: None, manifest: backup.manifest, name, stored: true }
             }
             Self::Object(named) => {
-                let reader = metered(named.open()?, context, label, Some(named.object.bytes));
+                let Named { service, version, object, elsewhere, .. } = named.as_ref();
+                let wanted = Wanted { doing, service, version: version.as_ref(), object: Some(&object.name) };
+                let reader =
+                    named.open().map_err(|error| ways_out(error.into(), &wanted, named.store.as_ref(), *elsewhere))?;
+                let reader = metered(reader, context, label, Some(named.object.bytes));
                 let reader = proven(reader, named.manifest.as_ref())?;
                 Fetched { reader, encrypted: None, manifest: named.manifest, name, stored: false }
             }
@@ -484,37 +499,54 @@ pub fn likely_databases(context: &Context, service: &ServiceName) -> Vec<String>
     }
 }
 
+/// What was to be read.
+struct Wanted<'a> {
+    /// `restore`.
+    doing: &'a str,
+    /// Into which service.
+    service: &'a ServiceName,
+    version: Option<&'a VersionId>,
+    /// Its name in the store, where that is known.
+    object: Option<&'a str>,
+}
+
 /// What to do where the keys may not read: good practice, which must not stand in the way on the worst day.
-fn ways_out(
-    context: &Context,
-    error: StoreError,
-    doing: &str,
-    destination: &str,
-    key: &BackupKey,
-    elsewhere: bool,
-) -> anyhow::Error {
-    if !matches!(error, StoreError::Denied { .. }) {
-        return error.into();
-    }
-    let service = key.service();
-    let object = format!("{destination}/{key}");
-    let endpoint = context.settings(service).ok().and_then(|settings| settings.endpoint_url);
-    let endpoint = endpoint.map(|url| format!(" --endpoint-url {}", url.as_str())).unwrap_or_default();
+fn ways_out(error: anyhow::Error, wanted: &Wanted, store: &dyn Store, elsewhere: bool) -> anyhow::Error {
+    let cause = error.downcast_ref::<Failure>().map_or(Some(&error), |failure| failure.source.as_ref());
+    let Some(StoreError::Denied { permission, resource }) = cause.and_then(|cause| cause.downcast_ref()) else {
+        return error;
+    };
+    let destination = store.describe();
+    // What is missing is missing for the object that was asked for, or else for the bucket.
+    let of_object = Some(resource.as_str()).filter(|_| permission.starts_with("s3:GetObject"));
+    let of_object = of_object.and_then(|resource| resource.split(" (version ").next()?.rsplit_once('/'));
+    let (folder, name) = match (wanted.object, of_object) {
+        (Some(name), _) => (destination.as_str(), name),
+        (None, Some((folder, name))) => (folder, name),
+        (None, None) => (destination.as_str(), "KEY"),
+    };
+    let Whereabouts { endpoint, region } = store.whereabouts();
+    let place = renewal::Place { destination: folder, endpoint: endpoint.as_deref(), region: region.as_deref() };
+    let object = renewal::Object { name, version: wanted.version };
+    let (fetch, presign) = (renewal::fetch(&place, &object), renewal::presign(&place, &object));
+    let Wanted { doing, service, .. } = wanted;
     // Standard input leaves nobody to ask.
-    let unasked = if doing == "restore" { " --force" } else { "" };
-    let mut failure = Failure::from_error(error.into());
+    let unasked = if *doing == "restore" { " --force" } else { "" };
+    let mut failure = Failure::from_error(error);
     if elsewhere {
         failure.hints.retain(|hint| !hint.contains("iam-policy"));
-        failure = failure.hint("Other keys are set with: dokku pgbackup:auth --global ACCESS_KEY_ID");
+        if !failure.hints.iter().any(|hint| hint.contains("pgbackup:auth")) {
+            failure = failure.hint("Other keys are set with: dokku pgbackup:auth --global ACCESS_KEY_ID");
+        }
     }
-    failure
-        .hint("Or, with the same options, in place of the key:")
-        .hint(format!(
-            "- from a machine that may read: aws s3 cp {object} -{endpoint} | ssh dokku@HOST pgbackup:{doing} {service} -{unasked}"
-        ))
-        .hint(format!("- by a link made there (aws s3 presign {object}{endpoint}): dokku pgbackup:{doing} {service} \"LINK\""))
-        .hint(format!("- from a file of this host: dokku pgbackup:{doing} {service} --file PATH"))
-        .into()
+    failure = failure.hint("Or, with the same options, in place of the key:").hint(format!(
+        "- from a machine that may read: {fetch} | ssh dokku@HOST pgbackup:{doing} {service} -{unasked}"
+    ));
+    if let Some(presign) = presign {
+        failure =
+            failure.hint(format!("- by a link made there ({presign}): dokku pgbackup:{doing} {service} \"LINK\""));
+    }
+    failure.hint(format!("- from a file of this host: dokku pgbackup:{doing} {service} --file PATH")).into()
 }
 
 /// Of a known length, only once it is read on behind the beginning: until then a plan is shown and a safety backup taken, which no bar
