@@ -38,6 +38,14 @@ pub trait Store: Send + Sync {
     /// See [`StoreError`].
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
 
+    /// Stores a small object that we ask no object lock to keep; the store may keep it by a rule of its own.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn put_for_a_moment(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.put(name, bytes)
+    }
+
     /// Size and time of an object.
     ///
     /// # Errors
@@ -95,6 +103,14 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Retained`] while the store's object lock keeps it.
     fn delete(&self, name: &str) -> Result<(), StoreError>;
 
+    /// Whether the store may keep objects by a lock: "no" only where it has said so.
+    ///
+    /// # Errors
+    /// [`StoreError::Interrupted`] when we were asked to stop.
+    fn may_retain(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     /// Until when the store's object lock keeps an object; `None` where it doesn't, or nobody may know.
     ///
     /// # Errors
@@ -129,10 +145,24 @@ pub trait Store: Send + Sync {
         SignedDuration::from_mins(10)
     }
 
+    /// What stock tools must be told to find the same place.
+    fn whereabouts(&self) -> Whereabouts {
+        Whereabouts::default()
+    }
+
     /// How we get on with the store, as far as its answers so far have shown it.
     fn terms(&self) -> Terms {
         Terms::default()
     }
+}
+
+/// Where a bucket is kept, as far as that was set: as a property, or together with the keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// The store's address, where it isn't AWS.
+    pub endpoint: Option<String>,
+    /// Its region.
+    pub region: Option<String>,
 }
 
 /// How we get on with a store; what doesn't apply (to a folder) or is not known yet is `None`.
@@ -145,26 +175,12 @@ pub struct Terms {
     /// Who gave the keys, where that was left to the host.
     pub keys_from: Option<String>,
     /// How far the store's clock is ahead of ours (negative: behind).
-    /// What stock tools must be told to find the same place.
-    fn whereabouts(&self) -> Whereabouts {
-        Whereabouts::default()
-    }
-
     pub clock_ahead: Option<SignedDuration>,
 }
 
 /// What is known of an object before its first byte.
 #[derive(Debug, Clone, Copy)]
 pub struct UploadPlan {
-/// Where a bucket is kept, as far as that was set: as a property, or together with the keys.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Whereabouts {
-    /// The store's address, where it isn't AWS.
-    pub endpoint: Option<String>,
-    /// Its region.
-    pub region: Option<String>,
-}
-
     /// How many bytes at the front are given to [`Upload::complete`] instead of [`Upload::write`].
     pub head: usize,
     /// An upper bound of the size, in bytes, to choose the parts' size by; a wrong guess must not fail.

@@ -48,6 +48,46 @@ fn what_an_object_lock_keeps_is_said_and_is_no_error() {
 }
 
 #[test]
+fn a_doctor_leaves_at_most_one_object_under_a_lock() {
+    let host = Host::get();
+    let service = host.service("locked", Postgres::V15);
+    let bucket = format!("doctor{}", service.name.rsplit("-t").next().unwrap());
+    let aws =
+        |words: &[&str]| host.aws(Key::Admin, &[&["s3api"], words, &["--bucket", bucket.as_str()]].concat()).succeeds();
+    aws(&["create-bucket", "--object-lock-enabled-for-bucket"]);
+    service.authorize(Key::Admin);
+    service.set("destination", &format!("s3://{bucket}/here"));
+    service.set("object-lock", "compliance:1d");
+    let examined = || {
+        let report = service.pgbackup("doctor", &["--format", "json"]).json();
+        let checks = report["checks"].as_array().unwrap().clone();
+        let failed: Vec<_> = checks.iter().filter(|check| check["verdict"] == "fail").cloned().collect();
+        assert!(failed.is_empty(), "{failed:?}");
+        checks
+    };
+    let versions = || {
+        let found = aws(&["list-object-versions", "--prefix", "here/pgbackup-doctor"]).json();
+        found["Versions"].as_array().cloned().unwrap_or_default()
+    };
+    // The lock is for backups.
+    examined();
+    let test = versions().into_iter().next().map(|version| version["Key"].as_str().unwrap().to_owned());
+    if let Some(test) = test {
+        let id = versions()[0]["VersionId"].as_str().unwrap().to_owned();
+        aws(&["delete-object", "--key", &test, "--version-id", &id]);
+        assert!(versions().is_empty());
+    }
+    // The bucket's own lock keeps all that it is given.
+    let rule = r#"{"ObjectLockEnabled":"Enabled","Rule":{"DefaultRetention":{"Mode":"COMPLIANCE","Days":1}}}"#;
+    aws(&["put-object-lock-configuration", "--object-lock-configuration", rule]);
+    for _ in 0..2 {
+        let checks = examined();
+        assert!(checks.iter().any(|check| check["check"] == "test-object" && check["verdict"] == "ok"), "{checks:?}");
+        assert_eq!(versions().len(), 1);
+    }
+}
+
+#[test]
 fn the_accident_is_seen_told_and_its_last_good_backup_stays() {
     let host = Host::get();
     let service = host.service("prune", Postgres::V15);

@@ -187,7 +187,12 @@ impl Store for S3Store {
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         check_name(name)?;
-        upload::put(&self.client, name, bytes)
+        upload::put(&self.client, name, bytes, true)
+    }
+
+    fn put_for_a_moment(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        check_name(name)?;
+        upload::put(&self.client, name, bytes, false)
     }
 
     fn head(&self, name: &str) -> Result<ObjectInfo, StoreError> {
@@ -344,6 +349,10 @@ impl Store for S3Store {
         }
     }
 
+    fn may_retain(&self) -> Result<bool, StoreError> {
+        self.has_lock()
+    }
+
     /// A role that may not look is not told, and tries.
     fn retained_until(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
         check_name(name)?;
@@ -437,6 +446,11 @@ impl Store for S3Store {
         Ok(Some(signed.uri().to_owned()))
     }
 
+    fn whereabouts(&self) -> Whereabouts {
+        let S3Settings { endpoint, region, .. } = self.client.settings();
+        Whereabouts { endpoint: endpoint.clone(), region: region.clone() }
+    }
+
     fn terms(&self) -> Terms {
         let (region, keys_from) = self.client.agreed();
         Terms {
@@ -446,11 +460,6 @@ impl Store for S3Store {
             clock_ahead: self.client.clock().ahead(),
         }
     }
-    fn whereabouts(&self) -> Whereabouts {
-        let S3Settings { endpoint, region, .. } = self.client.settings();
-        Whereabouts { endpoint: endpoint.clone(), region: region.clone() }
-    }
-
 }
 
 impl S3Store {

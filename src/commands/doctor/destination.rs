@@ -2,7 +2,7 @@
 //!
 //! A role that may only write is a good practice and no failure: what it can't do is said with what that is needed for. Only the test
 //! object is changed, which no list takes for a backup. Where it may not be deleted it always has the same name, so that there is
-//! never more than one.
+//! never more than one. One that the bucket's own object lock keeps is not written again before it may go.
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -52,6 +52,8 @@ pub enum Trial {
         /// On what.
         resource: String,
     },
+    /// It may be done, once the store's object lock allows it.
+    Retained,
     /// It failed for another reason.
     Failed(anyhow::Error),
     /// It was not tried, as what it needs had failed.
@@ -66,6 +68,7 @@ impl Trial {
                 Some(StoreError::Denied { permission, resource }) => {
                     Self::Denied { permission: permission.clone(), resource: resource.clone() }
                 }
+                Some(StoreError::Retained { .. }) => Self::Retained,
                 _ => Self::Failed(error),
             },
         }
@@ -219,10 +222,19 @@ fn try_out(store: &Arc<dyn Store>, host: &str, service: &ServiceName) -> Result<
     let may_delete = Trial::of(call(store, move |store| store.delete(&name)));
     interrupt::check()?;
 
-    let object = TestObject { store, name: if may_delete.is_granted() { random } else { fixed } };
-    let text = format!("A test of dokku pgbackup:doctor on {host} at {}\n", human::time(Timestamp::now()));
+    // In a bucket that retains what it is given by itself it can't go, whoever may delete.
+    let may_be_kept = call(store, |store| store.may_retain()).unwrap_or(true);
+    interrupt::check()?;
+    let name = fixed.clone();
+    let kept = may_be_kept && call(store, move |store| store.retained_until(&name)).is_ok_and(|until| until.is_some());
+    interrupt::check()?;
+    let object = TestObject { store, name: if may_delete.is_granted() && !may_be_kept { random } else { fixed } };
+    // The same each time: another one may write it, too.
+    let text = format!("A test of dokku pgbackup:doctor on {host}\n");
     let (name, bytes) = (object.name.clone(), text.clone().into_bytes());
-    let write = Trial::of(call(store, move |store| store.put(&name, &bytes)));
+    // One that an earlier run has left under a lock proves as much as a second one would.
+    let write =
+        if kept { Trial::Granted } else { Trial::of(call(store, move |store| store.put_for_a_moment(&name, &bytes))) };
     let stopped = interrupt::check();
     let read = match (&write, &stopped) {
         (_, Err(_)) => Trial::Untried,
@@ -233,7 +245,7 @@ fn try_out(store: &Arc<dyn Store>, host: &str, service: &ServiceName) -> Result<
             other => other,
         },
     };
-    let (delete, left) = object.remove(may_delete, &write);
+    let (delete, left) = object.remove(may_delete, &write, kept);
     stopped?;
     interrupt::check()?;
 
@@ -290,11 +302,14 @@ impl TestObject<'_> {
     }
 
     /// Deletes it, also when we were asked to stop; how that went, and its name where it is still there.
-    fn remove(&self, may_delete: Trial, write: &Trial) -> (Trial, Option<String>) {
+    fn remove(&self, may_delete: Trial, write: &Trial, kept: bool) -> (Trial, Option<String>) {
         let may_be_there = !matches!(write, Trial::Denied { .. } | Trial::Untried);
         let left = format!("{}/{}", self.store.describe(), self.name);
         if !may_be_there || !may_delete.is_granted() {
             return (may_delete, write.is_granted().then_some(left));
+        }
+        if kept {
+            return (Trial::Retained, Some(left));
         }
         let (store, name) = (Arc::clone(self.store), self.name.clone());
         let deleted = Trial::of(to_the_end(LIMIT, move || Ok(store.delete(&name)?)));
@@ -425,7 +440,10 @@ pub fn judge(trials: &Trials, service: &ServiceName, destination: &str, is_copie
                 .fix(RULE),
         );
     }
-    if let Some(left) = &trials.left {
+    if let (Some(left), Trial::Retained) = (&trials.left, &trials.delete) {
+        let text = format!("The bucket's own object lock keeps the test object {left}: one, however often it is tried");
+        findings.push(Group::Destination.ok("test-object", text));
+    } else if let Some(left) = &trials.left {
         findings.push(
             Group::Destination
                 .warn("test-object", format!("The test object {left} is left there, since it may not be deleted"))
@@ -444,6 +462,10 @@ fn permission(needed: &Needed, destination: &str) -> Option<Finding> {
     let without = needed.without;
     let finding = match needed.trial {
         Trial::Granted => return Some(Group::Destination.ok(needed.check, needed.granted)),
+        Trial::Retained => {
+            let text = format!("{}, once the bucket's object lock no longer keeps them", needed.granted);
+            return Some(Group::Destination.ok(needed.check, text));
+        }
         Trial::Untried => return None,
         Trial::Denied { permission, resource } => {
             let text = format!("The permission {permission} is missing for {destination}: {without}");
@@ -534,6 +556,17 @@ mod tests {
             read.message
                 .ends_with("nothing can be copied to the second destination, nor restored or verified by its key")
         );
+    }
+
+    #[test]
+    fn what_an_object_lock_keeps_is_no_failure() {
+        let left = Some("s3://bucket/pgbackup-doctor-host".to_owned());
+        let locked = Trials { delete: Trial::Retained, left, ..granted() };
+        assert_eq!(bad(&locked), []);
+        let findings = judge(&locked, &"prod".parse().unwrap(), "s3://bucket", false);
+        let said = |check: &str| findings.iter().find(|finding| finding.check == check).unwrap().message.clone();
+        assert!(said("delete").ends_with("once the bucket's object lock no longer keeps them"));
+        assert!(said("test-object").contains("s3://bucket/pgbackup-doctor-host"));
     }
 
     #[test]

@@ -624,8 +624,8 @@ impl SentPart {
     }
 }
 
-/// Stores a small object beside a backup in one call, replacing what has that name.
-pub fn put(client: &Client, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+/// Stores a small object beside a backup in one call, replacing what has that name. `lasting`: under the lock that is set.
+pub fn put(client: &Client, name: &str, bytes: &[u8], lasting: bool) -> Result<(), StoreError> {
     let bytes = Bytes::copy_from_slice(bytes);
     let act = Act::new("storing", "s3:PutObject", client.url(name));
     let (bucket, key) = (client.bucket(), client.key(name));
@@ -641,8 +641,8 @@ pub fn put(client: &Client, name: &str, bytes: &[u8]) -> Result<(), StoreError> 
                 .key(&key)
                 .set_server_side_encryption(asked.sse.clone())
                 .set_ssekms_key_id(asked.kms_key.clone())
-                .set_object_lock_mode(asked.lock.clone())
-                .set_object_lock_retain_until_date(asked.until)
+                .set_object_lock_mode(asked.lock.clone().filter(|_| lasting))
+                .set_object_lock_retain_until_date(asked.until.filter(|_| lasting))
                 .set_tagging(asked.tags.clone())
                 .set_checksum_crc32(dialect.crc.then(|| digests.crc_header()))
                 .set_content_md5(digests.md5_header())
