@@ -170,6 +170,9 @@ fn a_role_that_may_only_read_restores_and_changes_nothing() {
     assert!(run.err.contains("--no-safety-backup"), "{}", run.err);
     service.pgbackup("restore", &[&key, "--force", "--no-safety-backup"]).succeeds();
     assert_eq!(service.bucket().names(), objects);
+    let rule = service.pgbackup("iam-policy", &["--lifecycle"]).succeeds();
+    assert_eq!(rule.json()["Rules"].as_array().unwrap().len(), 1);
+    rule.says("replaced all at once").says("get-bucket-lifecycle-configuration --bucket");
     // What a policy would have to hold is what was named.
     let policy = service.pgbackup("iam-policy", &["--role", "backup"]).succeeds().json();
     assert_eq!(policy["Statement"][0]["Action"][0], "s3:PutObject");

@@ -20,7 +20,8 @@ use crate::store::key::{DRILL_SUFFIX, SIDECAR_SUFFIX};
 /// The JSON is for exactly the bucket and prefix that are configured, with what the storage settings in effect need (object-lock and
 /// tags and the key of sse). A role that only takes backups may not read or delete any: keep the other two for another key. With a second
 /// destination (property copy-to) it may read since copies are read from the first one; --copy prints what the second one needs.
-/// With --lifecycle the rule of the bucket is printed that removes the parts of uploads that were never completed.
+/// With --lifecycle the rule of the bucket is printed that removes the parts of uploads that were never completed. A bucket's rules are
+/// only ever replaced all at once: look first whether it has others and put this one among them.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "<service>|--global [--role backup|restore|prune|all] [--lifecycle] [--copy]",
@@ -39,6 +40,7 @@ Let a key write copies into the second destination and nothing else
 
 Remove the parts of uploads that were never completed after a week
 
+    aws s3api get-bucket-lifecycle-configuration --bucket BUCKET
     dokku pgbackup:iam-policy lollipop --lifecycle > lifecycle.json
     aws s3api put-bucket-lifecycle-configuration --bucket BUCKET --lifecycle-configuration file://lifecycle.json"
 )]
@@ -98,6 +100,12 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
                 .into());
         }
     };
+    if args.lifecycle {
+        context.ui.warn("A bucket's lifecycle rules are only ever replaced all at once: put-bucket-lifecycle-configuration with this file deletes all others");
+        context.ui.warn(format!(
+            "Look first whether there are any, and add this one to them: aws s3api get-bucket-lifecycle-configuration --bucket {bucket}"
+        ));
+    }
     let document = if args.lifecycle { lifecycle(prefix) } else { policy(args.role, bucket, prefix, &settings) };
     if settings.endpoint_url.is_some() && !args.lifecycle {
         context
