@@ -119,11 +119,12 @@ pub trait Store: Send + Sync {
         check_name(name).map(|()| None)
     }
 
-    /// Takes back what a run that died has left of an upload of this very name. Returns how many such uploads there were.
+    /// Takes back what a run that died has left of an upload of this very name: of the one that had this [`Upload::id`], or of all where that
+    /// is not known. Returns how many such uploads there were.
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn take_back(&self, name: &str) -> Result<u64, StoreError>;
+    fn take_back(&self, name: &str, id: Option<&str>) -> Result<u64, StoreError>;
 
     /// Uploads of objects whose names begin with `start` that were begun and not completed, as far as the store keeps them apart from
     /// its objects.
@@ -202,6 +203,11 @@ pub trait Upload: Send {
     /// See [`StoreError`]; nothing is left behind then. [`StoreError::Taken`] when another one has got that name meanwhile, in every
     /// store that can tell.
     fn complete(self: Box<Self>, head: &[u8]) -> Result<Stored, StoreError>;
+
+    /// What the store calls it, where it can be taken back by that.
+    fn id(&self) -> Option<&str> {
+        None
+    }
 
     /// How far it is, to be looked at from outside while it is completed; nothing ever moves where nobody has to wait for a network.
     fn traffic(&self) -> Traffic {

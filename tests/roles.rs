@@ -193,6 +193,58 @@ fn allowed(role: &str, seen: &Seen) -> bool {
 }
 
 #[test]
+fn what_a_killed_backup_has_left_is_found_by_a_role_that_may_only_write() {
+    let service = Host::get().service("prod", Postgres::V15);
+    let server = Server::start();
+    service.sql("CREATE TABLE users AS SELECT generate_series(1, 562) AS id");
+    service.set("destination", &format!("s3://{BUCKET}"));
+    service.set("endpoint-url", &server.endpoint());
+    service.call("auth", &[ACCESS_KEY]).input(format!("{SECRET_KEY}\n")).run().succeeds();
+    let may_read = Arc::new(Mutex::new(false));
+    let asked = Arc::clone(&may_read);
+    let refused = move |seen: &Seen| !*asked.lock().unwrap() && !allowed("backup", seen);
+    server.refuse(refused, usize::MAX, Fault::Answer(403, "AccessDenied", "Access Denied"));
+    let killed_at = |step: &str| {
+        let run = service.call("backup", &[]).env("PGBACKUP_STEP", &format!("kill {step}")).run();
+        assert_ne!(run.code, 0, "{}", run.err);
+    };
+
+    // In the middle of an upload, which the note can name.
+    killed_at("backup.dumped");
+    assert_ne!(server.leftovers(), Vec::<String>::new());
+    // While the store is away nothing can be taken back, and it is not forgotten.
+    server.go_away();
+    service.pgbackup("backup", &[]).exits(1).says("An interrupted backup has left the unfinished upload of");
+    server.come_back();
+    service.pgbackup("backup", &[]).succeeds().says("Took back the unfinished upload of");
+    assert_eq!(server.leftovers(), Vec::<String>::new());
+
+    // Behind the store's confirmation, before anything was said of it.
+    killed_at("backup.stored");
+    let rows = service.pgbackup("list", &["--format", "json"]).succeeds().json();
+    let key = rows[0]["key"].as_str().unwrap().to_owned();
+    assert_eq!((rows.as_array().unwrap().len(), &rows[0]["rows"]), (2, &562.into()), "{rows}");
+    service.pgbackup("backup", &[]).succeeds().says(&format!("Described {key}"));
+    assert_eq!(service.pgbackup("list", &["--format", "json"]).succeeds().json().as_array().unwrap().len(), 3);
+
+    // Before that nobody can tell whether it is complete: it is described by nobody, and said.
+    killed_at("backup.noted");
+    let run = service.pgbackup("backup", &[]).succeeds().says("which can't be told");
+    assert!(!run.err.contains("Described") && !run.out().contains("Described"), "{}", run.err);
+    assert_eq!(server.leftovers(), Vec::<String>::new());
+
+    *may_read.lock().unwrap() = true;
+    let rows = service.pgbackup("list", &["--format", "json"]).succeeds().json();
+    let ours = |row: &&serde_json::Value| row["made_by"] == "pgbackup";
+    assert_eq!(
+        (rows.as_array().unwrap().len(), rows.as_array().unwrap().iter().filter(ours).count()),
+        (4, 4),
+        "{rows}"
+    );
+    service.pgbackup("verify", &[&key]).succeeds().says("restores to what was saved");
+}
+
+#[test]
 fn each_role_can_do_its_work_and_names_the_one_permission_that_it_misses() {
     let service = Host::get().service("prod", Postgres::V15);
     let server = Server::start();

@@ -112,7 +112,7 @@ impl Store for Shelf {
         Ok(())
     }
 
-    fn take_back(&self, _: &str) -> Result<u64, StoreError> {
+    fn take_back(&self, _: &str, _: Option<&str>) -> Result<u64, StoreError> {
         unreachable!("nothing is uploaded here")
     }
 

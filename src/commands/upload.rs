@@ -2,7 +2,8 @@
 //!
 //! Parts of an upload that nobody completes are stored and paid for, and no list shows them. What can be taken back is taken back at
 //! once; what is left by `kill -9`, a power cut or a store that was away is found by the note: the next run takes back exactly
-//! that key's upload and no other, so a second host that saves into the same place is never disturbed.
+//! that upload and no other, so a second host that saves into the same place is never disturbed. The note holds what the store calls it, as
+//! a role that may only write can't look for it.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -33,6 +34,9 @@ const LOOK: Duration = Duration::from_millis(50);
 struct Note {
     destination: String,
     key: BackupKey,
+    /// What the store calls it, once it has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upload: Option<String>,
 }
 
 /// What is uploaded.
@@ -77,16 +81,36 @@ impl NotedUpload {
     /// See [`Store::upload`].
     pub fn begin(context: &Context, what: What, store: &dyn Store, key: &BackupKey, plan: UploadPlan) -> Result<Self> {
         let note = context.environment.data_folder().join(key.service().as_str()).join(what.file());
-        let text = serde_json::to_vec(&Note { destination: store.describe(), key: key.clone() })?;
-        let _ = durable::write(&note, &text, 0o600);
+        // Of an upload that couldn't be taken back as the store was away.
+        let earlier = durable::read(&note).ok().flatten();
+        let mut noted = Note { destination: store.describe(), key: key.clone(), upload: None };
+        let _ = durable::write(&note, &serde_json::to_vec(&noted)?, 0o600);
         step!("upload.noted");
-        match store.upload(&key.to_string(), plan) {
-            Ok(upload) => Ok(Self { upload: Arc::new(Mutex::new(Some(upload))), note }),
+        let upload = match store.upload(&key.to_string(), plan) {
+            Ok(upload) => upload,
             Err(error) => {
-                let _ = durable::remove(&note);
-                Err(error.into())
+                let _ = match earlier {
+                    Some(text) => durable::write(&note, &text, 0o600),
+                    None => durable::remove(&note).map(drop),
+                };
+                return Err(error.into());
             }
+        };
+        if let Some(id) = upload.id() {
+            noted.upload = Some(id.to_owned());
+            let _ = durable::write(&note, &serde_json::to_vec(&noted)?, 0o600);
         }
+        step!("upload.begun");
+        // Now it is back.
+        if let Some(earlier) = earlier.and_then(|text| serde_json::from_slice::<Note>(&text).ok()) {
+            let taken_back = if earlier.destination == noted.destination {
+                store.take_back(&earlier.key.to_string(), earlier.upload.as_deref()).map_err(Into::into)
+            } else {
+                Err(anyhow!("backups don't go to {} any more", earlier.destination))
+            };
+            tell(context, what, &earlier, taken_back);
+        }
+        Ok(Self { upload: Arc::new(Mutex::new(Some(upload))), note })
     }
 
     /// Shows, until this is dropped, how what was written and has not left goes to the store.
@@ -191,8 +215,15 @@ fn sweep_one(context: &Context, service: &Service, what: What) {
     if what == What::Copy {
         remember_interruption(context, &note);
     }
+    if tell(context, what, &note, take_back(context, service, &note)) {
+        let _ = durable::remove(&path);
+    }
+}
+
+/// Says how it went; whether it is done with.
+fn tell(context: &Context, what: What, note: &Note, taken_back: Result<u64>) -> bool {
     let word = what.word();
-    match take_back(context, service, &note) {
+    match taken_back {
         Ok(0) => {}
         Ok(_) => context
             .ui
@@ -202,20 +233,18 @@ fn sweep_one(context: &Context, service: &Service, what: What) {
             let copy = if what == What::Copy { " --copy" } else { "" };
             context.ui.warn(format!(
                 "Its parts are stored unseen until a rule of the bucket removes them: dokku pgbackup:iam-policy {}{copy} --lifecycle",
-                service.name
+                note.key.service()
             ));
             // A permission that is missing today is missing tomorrow: said once. Anything else is tried again.
-            if !matches!(error.downcast_ref(), Some(StoreError::Denied { .. })) {
-                return;
-            }
+            return matches!(error.downcast_ref(), Some(StoreError::Denied { .. }));
         }
     }
-    let _ = durable::remove(&path);
+    true
 }
 
 fn take_back(context: &Context, service: &Service, note: &Note) -> Result<u64> {
     let store = context.store_at(&note.destination.parse()?, service)?;
-    Ok(store.take_back(&note.key.to_string())?)
+    Ok(store.take_back(&note.key.to_string(), note.upload.as_deref())?)
 }
 
 /// A copy that was killed has told nobody; that it is missing is known by this.

@@ -128,7 +128,7 @@ impl Store for FolderStore {
         }
     }
 
-    fn take_back(&self, name: &str) -> Result<u64, StoreError> {
+    fn take_back(&self, name: &str, _id: Option<&str>) -> Result<u64, StoreError> {
         check_name(name)?;
         let failed = |error| failure(&self.folder, &format!("looking into {}", self.describe()), error);
         let start = format!(".{name}.");

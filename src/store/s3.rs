@@ -376,7 +376,7 @@ impl Store for S3Store {
         }
     }
 
-    fn take_back(&self, name: &str) -> Result<u64, StoreError> {
+    fn take_back(&self, name: &str, id: Option<&str>) -> Result<u64, StoreError> {
         check_name(name)?;
         let (bucket, key) = (self.client.bucket(), self.client.key(name));
         let look =
@@ -384,10 +384,22 @@ impl Store for S3Store {
         let abort = Act::new("taking back the unfinished upload of", "s3:AbortMultipartUpload", self.client.url(name));
         let listed = self.client.wait(self.client.call(&look, Patience::CLEANING, None, |s3| {
             s3.list_multipart_uploads().bucket(bucket).prefix(&key).send()
-        }))??;
+        }))?;
+        let ids: Vec<String> = match (listed, id) {
+            (Ok(listed), _) => listed
+                .uploads()
+                .iter()
+                .filter(|upload| upload.key() == Some(&key))
+                .filter_map(|upload| upload.upload_id())
+                .filter(|found| id.is_none_or(|id| id == *found))
+                .map(str::to_owned)
+                .collect(),
+            // Who may only write may take back what it has begun.
+            (Err(StoreError::Denied { .. }), Some(id)) => vec![id.to_owned()],
+            (Err(error), _) => return Err(error),
+        };
         let mut taken_back = 0;
-        for upload in listed.uploads().iter().filter(|upload| upload.key() == Some(&key)) {
-            let id = upload.upload_id().unwrap_or_default();
+        for id in &ids {
             let aborted = self.client.wait(self.client.call(&abort, Patience::CLEANING, None, |s3| {
                 s3.abort_multipart_upload().bucket(bucket).key(&key).upload_id(id).send()
             }))?;

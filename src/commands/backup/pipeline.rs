@@ -264,6 +264,7 @@ fn complete(
     finishing::note(context, store, &description, &text);
     step!("backup.noted");
     let stored = upload.complete(head)?;
+    finishing::completed(context, store, &description, &text);
     step!("backup.stored");
     match store.put(&description.key.sidecar(), &text) {
         Ok(()) if sidecar.signature.is_some() => {

@@ -500,6 +500,10 @@ impl Upload for S3Upload {
         }
     }
 
+    fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
     fn traffic(&self) -> Traffic {
         self.traffic.clone()
     }
