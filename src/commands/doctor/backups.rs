@@ -44,14 +44,20 @@ fn last_backup(entries: &[Entry], newest: Option<&BackupKey>, service: &ServiceN
         Event::BackupFailed { error, .. } => Some(Err((entry.at, Some(error.clone())))),
         _ => None,
     });
-    if let Some(Err((at, None))) = &last {
-        let text = format!("The last backup, {} ago, was interrupted", human::age(*at, now));
-        return Group::Backups.warn("last-backup", text).fix(take);
-    }
-    if let Some(Err((at, Some(error)))) = &last {
-        return Group::Backups
-            .fail("last-backup", format!("The last backup, {} ago, failed: {error}", human::age(*at, now)))
-            .fix(format!("Try it again: dokku pgbackup:backup {service}"));
+    // One that lies there and is younger, as another host or dokku-postgres has made it, says more than a failure before it.
+    let younger = |at: Timestamp| newest.is_some_and(|key| key.started() > at);
+    match &last {
+        Some(Err((at, None))) if !younger(*at) => {
+            let text = format!("The last backup, {} ago, was interrupted", human::age(*at, now));
+            return Group::Backups.warn("last-backup", text).fix(take);
+        }
+        // No failure: whether one would fail now is what the other checks try.
+        Some(Err((at, Some(error)))) if !younger(*at) => {
+            return Group::Backups
+                .warn("last-backup", format!("The last backup, {} ago, failed: {error}", human::age(*at, now)))
+                .fix(format!("Try it again: dokku pgbackup:backup {service}"));
+        }
+        _ => {}
     }
     let ours = last.and_then(Result::ok);
     // Also those of dokku-postgres and of other hosts, where they may be listed.
@@ -300,8 +306,16 @@ mod tests {
         let found = of(&[made(OLD), failed.clone()], None);
         assert_eq!(
             (found.verdict, found.message.as_str()),
-            (Verdict::Fail, "The last backup, 59m ago, failed: no disk")
+            (Verdict::Warn, "The last backup, 59m ago, failed: no disk"),
+            "whether one fails now is what the other checks try"
         );
+        assert_eq!(of(std::slice::from_ref(&failed), Some(OLD)).verdict, Verdict::Warn);
+        let younger = "postgres-prod-2023-04-03-11-30-00.tgz";
+        let found = of(std::slice::from_ref(&failed), Some(younger));
+        assert_eq!((found.verdict, found.message), (Verdict::Ok, format!("The last backup is 30m old: {younger}")));
+        let interrupted =
+            Event::BackupFailed { destination: "s3://bucket".into(), error: "killed".into(), interrupted: true };
+        assert_eq!(of(&[entry(interrupted)], Some(younger)).verdict, Verdict::Ok);
         assert_eq!(of(&[failed, made(NEW)], None).verdict, Verdict::Ok);
     }
 
