@@ -15,7 +15,9 @@ use crate::error::Failure;
 use crate::service::Service;
 use crate::service::credentials::BackupAuth;
 use crate::service::discovery::text_file;
+use crate::service::encryption::BackupEncryption;
 use crate::service::name::ServiceName;
+use crate::store::destination::Destination;
 
 /// All of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,7 +53,14 @@ pub enum Encryption {
 }
 
 /// What later generations can be told about backups, and we do otherwise.
-const OTHERWISE: [&str; 4] = ["backup-object-name", "backup-timestamp", "backup-storage-class", "export-args"];
+const OTHERWISE: [&str; 6] = [
+    "backup-object-name",
+    "backup-timestamp",
+    "backup-storage-class",
+    "backup-mailto",
+    "backup-keyserver",
+    "export-args",
+];
 
 impl Arrangement {
     /// Reads it; nothing is changed. `enabled` is Dokku's folder of enabled plugins.
@@ -59,17 +68,10 @@ impl Arrangement {
     /// # Errors
     /// When a file can't be read, keys are half there, or a schedule is not understood.
     pub fn of(service: &Service, lib_root: &Path, enabled: &Path) -> Result<Self, Failure> {
-        let folder = service.root.join("backup-encryption");
-        let set = |name: &str| -> Result<Option<String>, Failure> {
-            let text = text_file(&folder.join(name))?;
-            Ok(text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
-        };
-        // In the order in which dokku-postgres looks at them.
-        let encryption = match (set("ENCRYPTION_KEY")?, set("ENCRYPT_WITH_PUBLIC_KEY_ID")?) {
-            (Some(_), _) => Some(Encryption::Passphrase),
-            (None, Some(id)) => Some(Encryption::PublicKey(id)),
-            (None, None) => None,
-        };
+        let encryption = BackupEncryption::read(service)?.map(|how| match how {
+            BackupEncryption::Passphrase(_) => Encryption::Passphrase,
+            BackupEncryption::PublicKeyId(id) => Encryption::PublicKey(id),
+        });
         let properties = lib_root.join("config/postgres").join(service.name.as_str());
         let mut otherwise = Vec::new();
         for name in OTHERWISE {
@@ -80,6 +82,11 @@ impl Arrangement {
         }
         let scheduled = Scheduled::of(&service.name, enabled)?;
         Ok(Self { scheduled, keys: BackupAuth::read(service)?, encryption, otherwise })
+    }
+
+    /// One of the properties that we do otherwise.
+    pub fn property(&self, name: &str) -> Option<&str> {
+        self.otherwise.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
     /// Whether there is nothing at all.
@@ -128,6 +135,17 @@ impl ObjectName {
 }
 
 impl Scheduled {
+    /// Its bucket as a destination of ours.
+    ///
+    /// # Errors
+    /// When it is no name of a bucket.
+    pub fn destination(&self, service: &ServiceName) -> Result<Destination, Failure> {
+        format!("s3://{}", self.bucket).parse().map_err(|error| {
+            Failure::failed(format!("The bucket of dokku-postgres's schedule can't be used: {error}"))
+                .hint(format!("Say where backups go: dokku pgbackup:set {service} destination s3://BUCKET"))
+        })
+    }
+
     /// What is scheduled for a service; `None` when nothing is, or dokku-postgres is not enabled.
     ///
     /// # Errors
@@ -261,8 +279,12 @@ mod tests {
         fs::create_dir_all(&properties).unwrap();
         fs::write(properties.join("backup-object-name"), "daily").unwrap();
         let found = read().unwrap();
-        assert_eq!(found.scheduled.unwrap().bucket, "bucket");
+        assert_eq!(found.scheduled.as_ref().unwrap().bucket, "bucket");
         assert_eq!(found.encryption, Some(Encryption::PublicKey("ABCD".into())));
+        assert_eq!((found.property("backup-object-name"), found.property("backup-mailto")), (Some("daily"), None));
         assert_eq!(found.otherwise, [("backup-object-name", "daily".to_owned())]);
+        // As for a backup: with both the public key counts.
+        fs::write(service.root.join("backup-encryption/ENCRYPTION_KEY"), "a passphrase\n").unwrap();
+        assert_eq!(read().unwrap().encryption, Some(Encryption::PublicKey("ABCD".into())));
     }
 }
