@@ -8,7 +8,8 @@ use std::time::Duration;
 use insta::assert_snapshot;
 
 use crate::cli::words_of;
-use crate::host::{Host, Postgres};
+use crate::host::{Host, Key, Postgres};
+use crate::schedule::with_another_dokku;
 
 #[test]
 fn backups_of_dokku_postgres_are_at_home() {
@@ -214,6 +215,102 @@ fn what_dokku_postgres_has_set_up_is_taken_over() {
     service.pgbackup("doctor", &[]).says("dokku-postgres backs up at 30 14 * * * into");
     service.pgbackup("unschedule", &["--every"]).succeeds();
     host.dokku(&["postgres:backup-unschedule", &service.name]).run().succeeds();
+}
+
+#[test]
+fn a_schedule_that_works_is_not_given_up_for_one_that_would_not() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V18);
+    let name = service.name.as_str();
+    let bucket = format!("{}/{name}", host.bucket);
+    let crontab = || host.call("crontab", &["-l"]).run().out();
+    let ours = || crontab().lines().filter(|line| line.contains(name)).map(str::to_owned).collect::<Vec<_>>();
+    let kept = || fs::read_to_string(host.lib_root.join("config/pgbackup").join(name).join("schedules"));
+    service.pgbackup("set", &["destination"]).succeeds();
+    service.pgbackup("backup", &[]).exits(1).says("No destination is set");
+    let cron = "30 14 * * *";
+    host.dokku(&["postgres:backup-schedule", name, cron, &bucket]).run().succeeds();
+    let theirs = || host.dokku(&["postgres:backup-schedule-cat", name]).run().out();
+    let before = theirs();
+    assert!(before.starts_with(cron), "{before}");
+    let stays = || {
+        assert_eq!(theirs(), before);
+        assert_eq!((ours(), kept().is_err()), (Vec::new(), true));
+    };
+
+    // Of a public key dokku-postgres has the id alone.
+    host.dokku(&["postgres:backup-set-public-key-encryption", name, "DEADBEEF"]).run().succeeds();
+    let refused = service.pgbackup("adopt", &["--force"]).exits(1);
+    assert_snapshot!(refused.seen(), @r"
+    -----> What dokku-postgres has for prod
+           Schedule  30 14 * * * into sportfin-prod-database-backups/prod
+           Keys  <key>, region us-east-1, at <endpoint>
+           Encryption  to the public key DEADBEEF
+    -----> What will be done for prod
+           Set destination to s3://sportfin-prod-database-backups/prod
+           Take over the schedule 30 14 * * *: it is removed from dokku-postgres and set here
+    =====> Setting destination to s3://sportfin-prod-database-backups/prod
+    -----> Trying whether a backup of prod would work here
+     !  dokku-postgres fetches the public key DEADBEEF from a key server; pgbackup asks for it once: dokku pgbackup:encryption prod --public-key FILE
+     !  The schedule of prod stays with dokku-postgres, as pgbackup's would not work: dokku-postgres encrypts the backups of prod for the public key DEADBEEF, of which only the id is known here, and pgbackup asks no key server for it
+     !  Give the key itself: gpg --export --armor DEADBEEF | dokku pgbackup:encryption prod --public-key -
+     !  To back up without encryption, on purpose: dokku pgbackup:encryption prod --off
+     !  What was set stays (destination); to clear it: dokku pgbackup:set prod destination
+     !  When that is mended: dokku pgbackup:adopt prod
+    exit 1
+    ");
+    stays();
+    host.dokku(&["postgres:backup-unset-public-key-encryption", name]).run().succeeds();
+
+    // Keys that may not write.
+    service.authorize(Key::Reader);
+    for command in ["adopt", "schedule:adopt"] {
+        let refused = service.pgbackup(command, if command == "adopt" { &["--force"] } else { &[] }).exits(1);
+        refused.says("stays with dokku-postgres").says("The permission s3:PutObject is missing");
+        stays();
+    }
+    service.authorize(Key::Full);
+
+    // A Dokku that writes no crontab and is known to, one of which it turns out, and one that says that it can't.
+    for (triggers, crontab, why, then) in [
+        (
+            "scheduler-detect) echo k3s ;; scheduler-cron-write) ;;",
+            "echo 'no crontab for dokku' >&2; exit 1",
+            "stays with dokku-postgres",
+            "on this host it is k3s",
+        ),
+        ("scheduler-cron-write) ;;", "", "is not in Dokku's crontab", "is put back and goes on"),
+        (
+            "scheduler-cron-write) echo no disk >&2; exit 1 ;;",
+            "",
+            "Dokku's crontab was not written",
+            "is put back and goes on",
+        ),
+    ] {
+        let (folder, path) = with_another_dokku(&service, triggers, crontab);
+        let refused = service.start("adopt", &["--force"], &[("PATH", &path)]).end();
+        refused.exits(1, why).exits(1, then);
+        stays();
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    // What the user has scheduled here is not replaced by theirs.
+    service.pgbackup("schedule", &["0 * * * *"]).succeeds();
+    let hourly = ours();
+    let adopted = service.pgbackup("adopt", &["--force"]).succeeds();
+    adopted.says(&format!(
+        "Remove the schedule {cron} from dokku-postgres: what is set here stays, backup of {name} (0 * * * *)"
+    ));
+    host.dokku(&["postgres:backup-schedule-cat", name]).run().exits(1);
+    assert_eq!((ours(), hourly.len()), (hourly, 1));
+    service.pgbackup("unschedule", &["--every"]).succeeds();
+
+    // A failure of the past, here one without a destination, doesn't speak against a service that is well now.
+    host.dokku(&["postgres:backup-schedule", name, cron, &bucket]).run().succeeds();
+    let adopted = service.pgbackup("adopt", &["--force"]).succeeds();
+    adopted.says("warn  The last backup,").says("failed: No destination is set");
+    assert_eq!(ours().len(), 1);
+    service.pgbackup("unschedule", &["--every"]).succeeds();
 }
 
 /// Containers of ours that are left over.

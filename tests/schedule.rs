@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use insta::assert_snapshot;
 
-use crate::host::{Host, Postgres, Service};
+use crate::host::{Host, Key, Postgres, Service};
 
 /// The lines of the user dokku's crontab that name this service.
 fn lines_of(service: &Service) -> Vec<String> {
@@ -141,7 +141,12 @@ fn takes_over_what_dokku_postgres_has_scheduled() {
     let name = service.name.as_str();
     service.pgbackup("set", &["destination"]).succeeds();
     service.pgbackup("schedule:adopt", &[]).exits(1).says("dokku-postgres has no schedule for");
-    host.dokku(&["postgres:backup-schedule", name, "0 4 * * *", "old-bucket/folder", "--use-iam"]).run().succeeds();
+    let bucket = service.bucket().url();
+    let theirs = bucket.trim_start_matches("s3://");
+    host.dokku(&["postgres:backup-schedule", name, "0 4 * * *", theirs, "--use-iam"]).run().succeeds();
+    // The role of this host, as far as it has one.
+    let (id, secret) = Key::Full.pair();
+    let role = [("AWS_ACCESS_KEY_ID", id.as_str()), ("AWS_SECRET_ACCESS_KEY", secret.as_str())];
 
     // One that can't be removed is not joined by a second one.
     let subcommand = host.lib_root.join("plugins/enabled/postgres/subcommands/backup-unschedule");
@@ -149,40 +154,50 @@ fn takes_over_what_dokku_postgres_has_scheduled() {
     fs::remove_file(&subcommand).unwrap();
     fs::write(&subcommand, "#!/bin/sh\necho ' !     sudo: a password is required' >&2\nexit 1\n").unwrap();
     fs::set_permissions(&subcommand, fs::Permissions::from_mode(0o755)).unwrap();
-    let refused = service.pgbackup("schedule:adopt", &[]);
+    let refused = service.start("schedule:adopt", &[], &role).end();
     fs::remove_file(&subcommand).unwrap();
     std::os::unix::fs::symlink(link, &subcommand).unwrap();
-    refused.exits(1).says("two would run at once").says("a password is required");
+    let refused = refused.exits(1, "two would run at once").exits(1, "a password is required");
+    let refused = refused.exits(1, &format!("Set destination to {bucket}"));
+    refused.exits(1, "What was set stays (destination, auth, region, endpoint-url)");
     assert_eq!(lines_of(&service), [""; 0]);
 
-    let adopted = service.pgbackup("schedule:adopt", &[]).succeeds();
-    adopted.says("Set destination to s3://old-bucket/folder");
+    service.start("schedule:adopt", &[], &role).end().exits(0, "Removed it there");
     host.dokku(&["postgres:backup-schedule-cat", name]).run().exits(1);
     assert!(!Path::new("/etc/cron.d").join(format!("dokku-postgres-{name}")).exists());
     assert!(lines_of(&service)[0].starts_with(&format!("0 4 * * * dokku pgbackup:schedule:run {name} backup ")));
     let property =
         |property: &str| fs::read_to_string(host.lib_root.join("config/pgbackup").join(name).join(property)).unwrap();
-    assert_eq!((property("destination").as_str(), property("auth").as_str()), ("s3://old-bucket/folder", "iam"));
+    assert_eq!((property("destination"), property("auth").as_str()), (bucket, "iam"));
+    assert_eq!((property("region"), property("endpoint-url")), (host.region.clone(), host.endpoint.clone()));
+}
+
+/// A search path on which Dokku's triggers are these, and `crontab` is this where it is not empty. Where all apps run on k3s Dokku asks no
+/// plugin for lines and writes no crontab, and tells nobody.
+pub fn with_another_dokku(service: &Service, triggers: &str, crontab: &str) -> (PathBuf, String) {
+    let root = &service.host.root;
+    let folder = tempfile::tempdir_in(root).unwrap().keep();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    let plugn = format!("case \"$2\" in {triggers} *) exec {}/bin/plugn \"$@\" ;; esac", root.display());
+    for (name, script) in [("plugn", plugn.as_str()), ("crontab", crontab)] {
+        if !script.is_empty() {
+            fs::write(folder.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+    let path = format!("{}:{}/bin:/usr/local/bin:/usr/bin:/bin", folder.display(), root.display());
+    (folder, path)
 }
 
 #[test]
 fn a_host_whose_apps_run_elsewhere_is_offered_another_way() {
     let host = Host::get();
     let service = host.service("prod", Postgres::V15);
-    // Dokku as it is where all apps run on k3s: it asks no plugin for lines and writes no crontab, and tells nobody.
-    let folder = host.root.join(format!("k3s-{}", service.name));
-    fs::create_dir(&folder).unwrap();
-    let plugn = format!(
-        "#!/bin/sh\ncase \"$2\" in scheduler-detect) echo k3s ;; scheduler-cron-write) ;; *) exec {}/bin/plugn \"$@\" ;; esac\n",
-        host.root.display()
+    let (folder, path) = with_another_dokku(
+        &service,
+        "scheduler-detect) echo k3s ;; scheduler-cron-write) ;;",
+        "echo 'no crontab for dokku' >&2; exit 1",
     );
-    for (name, script) in
-        [("plugn", plugn.as_str()), ("crontab", "#!/bin/sh\necho 'no crontab for dokku' >&2\nexit 1\n")]
-    {
-        fs::write(folder.join(name), script).unwrap();
-        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755)).unwrap();
-    }
-    let path = format!("{}:{}/bin:/usr/local/bin:/usr/bin:/bin", folder.display(), host.root.display());
     let there = [("PATH", path.as_str())];
     let set = service.start("schedule", &["30 3 * * *"], &there).end();
     let set = set.exits(0, "is not in the crontab of dokku: nothing will run");

@@ -1,12 +1,14 @@
 //! `adopt`: takes over what dokku-postgres has set up for a service, and changes nothing that it doesn't understand.
 //!
 //! Keys stay where they are: they are used from there. The bucket of the schedule becomes the destination. The
-//! schedule is taken over last, when all else is in place: it is removed there before it is set here, so that no two ever run.
+//! schedule is taken over last, when all else is in place and a trial has shown that a backup would work: it is removed there before it
+//! is set here, so that no two ever run.
 
 use anyhow::Result;
 
 use crate::commands::arguments::Confirmation;
 use crate::commands::context::Context;
+use crate::commands::schedule_adopt::{Takeover, what_then};
 use crate::commands::{doctor, schedule_adopt};
 use crate::dokku::properties::Subject;
 use crate::error::Failure;
@@ -14,13 +16,14 @@ use crate::service::Service;
 use crate::service::arrangement::{Arrangement, Encryption, Scheduled};
 use crate::service::name::ServiceName;
 use crate::settings::{Auth, Settings};
-use crate::store::destination::Destination;
+use crate::store::features::StorageClass;
 use crate::ui::{Column, Table};
 
 /// Take over what dokku-postgres has set up
 ///
 /// Reads its schedule with the bucket and the role of the host; the keys of postgres:backup-auth; its encryption. Shows what it
-/// has found and what it will set; asks for the service's name; sets it and takes over the schedule; and ends with pgbackup:doctor. The backups that are
+/// has found and what it will set; asks for the service's name; sets it and takes over the schedule if a backup would work here; and ends
+/// with pgbackup:doctor. A schedule of backups that is set here already stays. The backups that are
 /// there already are listed and restored as before. What is ambiguous is not touched: it is said what to type. A second time
 /// there is nothing left to do.
 #[derive(Debug, clap::Args)]
@@ -56,7 +59,8 @@ pub struct Args {
 /// Takes over one service, or all of them.
 ///
 /// # Errors
-/// When something is ambiguous or fails: what was set by then is taken back. Or when the doctor finds something afterwards.
+/// When something is ambiguous or fails; a schedule that would not work here stays with dokku-postgres. Or when the doctor finds
+/// something afterwards.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     if let Some(name) = &args.service {
         one(args, context, name)?;
@@ -83,7 +87,8 @@ fn one(args: &Args, context: &Context, name: &ServiceName) -> Result<()> {
     let found = Arrangement::of(&service, &environment.lib_root, &environment.plugin_enabled_path)?;
     let settings = context.settings(name)?;
     show(context, name, &found);
-    let steps = plan(&found, &settings, name, args.no_schedule)?;
+    let takeover = if args.no_schedule { None } else { Takeover::of(context, name, &found)? };
+    let steps = plan(&found, &settings, name, takeover)?;
     context.ui.step(format!("What will be done for {name}"));
     for warning in remarks(&found, &settings, name) {
         context.ui.warn(warning);
@@ -96,8 +101,11 @@ fn one(args: &Args, context: &Context, name: &ServiceName) -> Result<()> {
         context.ui.detail(step.to_string());
     }
     context.confirm(&format!("This changes how {name} is backed up, as shown above"), name)?;
-    carry_out(context, name, &steps)
+    carry_out(context, &service, &steps)
 }
+
+/// The property of dokku-postgres that has one of ours beside it.
+const STORAGE_CLASS: &str = "backup-storage-class";
 
 /// One thing that will be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,16 +113,14 @@ enum Step {
     /// A property is set.
     Set(&'static str, String),
     /// The schedule changes hands.
-    Schedule(String),
+    Schedule(Box<Takeover>),
 }
 
 impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Set(property, value) => write!(f, "Set {property} to {value}"),
-            Self::Schedule(cron) => {
-                write!(f, "Take over the schedule {cron}: it is removed from dokku-postgres and set here")
-            }
+            Self::Schedule(takeover) => takeover.fmt(f),
         }
     }
 }
@@ -154,7 +160,12 @@ fn in_words(scheduled: &Scheduled) -> String {
 ///
 /// # Errors
 /// When it can't be told what is meant.
-fn plan(found: &Arrangement, settings: &Settings, name: &ServiceName, no_schedule: bool) -> Result<Vec<Step>, Failure> {
+fn plan(
+    found: &Arrangement,
+    settings: &Settings,
+    name: &ServiceName,
+    takeover: Option<Takeover>,
+) -> Result<Vec<Step>, Failure> {
     let Some(scheduled) = &found.scheduled else {
         return if settings.destination.is_some() {
             Ok(Vec::new())
@@ -167,10 +178,7 @@ fn plan(found: &Arrangement, settings: &Settings, name: &ServiceName, no_schedul
         };
     };
     let mut steps = Vec::new();
-    let theirs: Destination = format!("s3://{}", scheduled.bucket).parse().map_err(|error| {
-        Failure::failed(format!("The bucket of dokku-postgres's schedule can't be used: {error}"))
-            .hint(format!("Say where backups go: dokku pgbackup:set {name} destination s3://BUCKET"))
-    })?;
+    let theirs = scheduled.destination(name)?;
     match &settings.destination {
         None => steps.push(Step::Set("destination", theirs.to_string())),
         Some(ours) if *ours == theirs => {}
@@ -183,39 +191,44 @@ fn plan(found: &Arrangement, settings: &Settings, name: &ServiceName, no_schedul
             .hint("Nothing was changed"));
         }
     }
-    if scheduled.use_iam {
-        steps.extend(with_the_role(found, settings, name)?);
+    if scheduled.use_iam && matches!(settings.auth, Auth::Own | Auth::Service) {
+        return Err(Failure::failed(format!(
+            "dokku-postgres's schedule uses the role of the host (--use-iam), and the property auth of {name} says otherwise"
+        ))
+        .hint(format!("To use the role: dokku pgbackup:set {name} auth iam"))
+        .hint(format!("To keep the keys: dokku postgres:backup-unschedule {name}"))
+        .hint("Nothing was changed"));
     }
-    if !no_schedule {
-        steps.push(Step::Schedule(scheduled.cron.clone()));
-    }
+    steps.extend(accompanying(found, settings).into_iter().map(|(property, value)| Step::Set(property, value)));
+    steps.extend(takeover.map(|takeover| Step::Schedule(Box::new(takeover))));
     Ok(steps)
 }
 
-/// The role of the host is asked for its keys then; what was stored with keys of its own (region, address) counts all the same.
-fn with_the_role(found: &Arrangement, settings: &Settings, name: &ServiceName) -> Result<Vec<Step>, Failure> {
-    let mut steps = Vec::new();
-    match settings.auth {
-        Auth::Iam => {}
-        Auth::Auto => steps.push(Step::Set("auth", "iam".to_owned())),
-        Auth::Own | Auth::Service => {
-            return Err(Failure::failed(format!(
-                "dokku-postgres's schedule uses the role of the host (--use-iam), and the property auth of {name} says otherwise"
-            ))
-            .hint(format!("To use the role: dokku pgbackup:set {name} auth iam"))
-            .hint(format!("To keep the keys: dokku postgres:backup-unschedule {name}"))
-            .hint("Nothing was changed"));
+/// The properties that go with a schedule's destination, where nothing is set: the role of the host, with what was stored with keys of
+/// its own (region, address), which counts all the same; and the storage class.
+pub(super) fn accompanying(found: &Arrangement, settings: &Settings) -> Vec<(&'static str, String)> {
+    let mut properties = Vec::new();
+    let role = found.scheduled.as_ref().is_some_and(|scheduled| scheduled.use_iam);
+    if role && matches!(settings.auth, Auth::Auto | Auth::Iam) {
+        if settings.auth == Auth::Auto {
+            properties.push(("auth", "iam".to_owned()));
+        }
+        if let Some(keys) = &found.keys {
+            if let Some(region) = keys.region.as_ref().filter(|_| settings.region.is_none()) {
+                properties.push(("region", region.clone()));
+            }
+            if let Some(endpoint) = keys.endpoint.as_ref().filter(|_| settings.endpoint_url.is_none()) {
+                properties.push(("endpoint-url", endpoint.clone()));
+            }
         }
     }
-    if let Some(keys) = &found.keys {
-        if let Some(region) = keys.region.as_ref().filter(|_| settings.region.is_none()) {
-            steps.push(Step::Set("region", region.clone()));
-        }
-        if let Some(endpoint) = keys.endpoint.as_ref().filter(|_| settings.endpoint_url.is_none()) {
-            steps.push(Step::Set("endpoint-url", endpoint.clone()));
-        }
+    if let Some(class) = found.property(STORAGE_CLASS)
+        && settings.features.class.is_none()
+        && class.parse::<StorageClass>().is_ok()
+    {
+        properties.push(("storage-class", class.to_owned()));
     }
-    Ok(steps)
+    properties
 }
 
 /// What can't be taken over as it is, or would be a surprise.
@@ -245,37 +258,50 @@ fn remarks(found: &Arrangement, settings: &Settings, name: &ServiceName) -> Vec<
     for (property, value) in &found.otherwise {
         remarks.push(match *property {
             "export-args" => format!("export-args {value} is not used: a backup is of the whole database"),
-            "backup-storage-class" => {
-                format!("backup-storage-class {value} is not used: a rule of the bucket can move objects")
-            }
+            STORAGE_CLASS => match &settings.features.class {
+                Some(ours) if ours.as_str() == value => continue,
+                Some(ours) => format!("{property} {value} is not used: the property storage-class is {}", ours.as_str()),
+                None if found.scheduled.is_some() && value.parse::<StorageClass>().is_ok() => continue,
+                None => format!("{property} {value} is not used: dokku pgbackup:set {name} storage-class CLASS"),
+            },
+            "backup-mailto" => format!(
+                "{property} {value} is not used; to have failures told to a webhook: dokku pgbackup:set {name} webhook-url - < FILE"
+            ),
+            "backup-keyserver" => format!("{property} {value} is not used: pgbackup asks no key server"),
             _ => format!("{property} {value} is not used: each backup has its own name, postgres-{name}-TIME.tgz"),
         });
     }
     remarks
 }
 
-/// Does it; what was set is taken back when a later step fails.
-fn carry_out(context: &Context, name: &ServiceName, steps: &[Step]) -> Result<()> {
+/// Does it. What was set is taken back when another property can't be set, or we are asked to stop; it stays where only the schedule can't
+/// be taken over, so that what is missing can be looked at and mended.
+fn carry_out(context: &Context, service: &Service, steps: &[Step]) -> Result<()> {
+    let name = &service.name;
     let (properties, subject) = (context.properties(), Subject::Service(name.clone()));
-    let mut set: Vec<(&str, Option<String>)> = Vec::new();
-    let mut result = Ok(());
+    let mut set: Vec<(&'static str, Option<String>)> = Vec::new();
     for step in steps {
-        result = match step {
-            Step::Set(property, value) => properties.get(&subject, property).and_then(|before| {
-                crate::settings::property(property)
-                    .map_or(Ok(()), |known| known.check(value))
-                    .map_err(|error| Failure::failed(format!("{property} can't be set to {value}: {error}")))?;
-                set.push((property, before));
-                context.ui.header(format!("Setting {property} to {value}"));
-                properties.set(&subject, property, value)
-            }),
-            Step::Schedule(_) => schedule_adopt::run(&schedule_adopt::Args { service: name.clone() }, context),
+        let (result, stays) = match step {
+            Step::Set(property, value) => {
+                let result = properties.get(&subject, property).and_then(|before| {
+                    crate::settings::property(property)
+                        .map_or(Ok(()), |known| known.check(value))
+                        .map_err(|error| Failure::failed(format!("{property} can't be set to {value}: {error}")))?;
+                    set.push((property, before));
+                    context.ui.header(format!("Setting {property} to {value}"));
+                    properties.set(&subject, property, value)
+                });
+                (result, false)
+            }
+            Step::Schedule(takeover) => {
+                (schedule_adopt::take_over(context, service, takeover), !crate::interrupt::requested())
+            }
         };
-        if result.is_err() {
-            break;
+        let Err(error) = result else { continue };
+        if stays {
+            let set: Vec<&str> = set.iter().map(|(property, _)| *property).collect();
+            return Err(what_then(name, Failure::from_error(error), &set, "pgbackup:adopt").into());
         }
-    }
-    if result.is_err() {
         for (property, before) in set {
             let undone = match before {
                 Some(before) => properties.set(&subject, property, &before),
@@ -287,12 +313,15 @@ fn carry_out(context: &Context, name: &ServiceName, steps: &[Step]) -> Result<()
                     .warn(format!("The property {property} of {name} was set and can't be taken back: {error:#}"));
             }
         }
+        return Err(error);
     }
-    result
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
     use crate::dokku::properties::Properties;
     use crate::secret::Secret;
@@ -328,7 +357,8 @@ mod tests {
     }
 
     fn planned(found: &Arrangement, values: &[(&str, &str)]) -> Vec<String> {
-        match plan(found, &settings(values), &prod(), false) {
+        let takeover = Takeover::beside(&prod(), found, Vec::new(), Timestamp::UNIX_EPOCH).transpose().unwrap();
+        match plan(found, &settings(values), &prod(), takeover) {
             Ok(steps) => steps.iter().map(ToString::to_string).collect(),
             Err(failure) => vec![failure.message],
         }
@@ -356,7 +386,7 @@ mod tests {
         assert_eq!(planned(&Arrangement { keys: Some(keys()), ..found(false) }, &[]), [destination, SCHEDULE]);
         assert_eq!(planned(&found(true), &[("destination", "s3://bucket/folder"), ("auth", "iam")]), [SCHEDULE]);
         assert_eq!(
-            plan(&found(false), &settings(&[("destination", "s3://bucket/folder")]), &prod(), true).unwrap(),
+            plan(&found(false), &settings(&[("destination", "s3://bucket/folder")]), &prod(), None).unwrap(),
             []
         );
         let after = Arrangement { scheduled: None, ..with_keys };
@@ -387,5 +417,26 @@ mod tests {
         assert!(remarks(&with_keys, &both, &prod())[0].contains("auth service"));
         let partial = Arrangement { otherwise: vec![("export-args", "--exclude-table x".into())], ..found(true) };
         assert!(remarks(&partial, &settings(&[]), &prod())[0].contains("the whole database"));
+        for (property, word) in [("backup-mailto", "webhook-url"), ("backup-keyserver", "no key server")] {
+            let dropped = Arrangement { otherwise: vec![(property, "x".into())], ..found(true) };
+            assert!(remarks(&dropped, &settings(&[]), &prod())[0].contains(word), "{property}");
+        }
+    }
+
+    #[test]
+    fn a_storage_class_is_taken_over_where_none_is_set() {
+        let with = |class: &str| Arrangement { otherwise: vec![(STORAGE_CLASS, class.into())], ..found(false) };
+        let told = |class: &str, values: &[(&str, &str)]| {
+            let remarks = remarks(&with(class), &settings(values), &prod());
+            remarks.into_iter().find(|remark| remark.starts_with(STORAGE_CLASS))
+        };
+        assert!(planned(&with("STANDARD_IA"), &[]).contains(&"Set storage-class to STANDARD_IA".to_owned()));
+        assert_eq!(told("STANDARD_IA", &[]), None);
+        let ours = [("storage-class", "GLACIER_IR")];
+        assert_eq!(planned(&with("STANDARD_IA"), &ours), planned(&found(false), &ours));
+        assert!(told("STANDARD_IA", &ours).unwrap().ends_with("the property storage-class is GLACIER_IR"));
+        assert_eq!(told("GLACIER_IR", &ours), None);
+        assert_eq!(planned(&with("no class"), &[]), planned(&found(false), &[]));
+        assert!(told("no class", &[]).is_some());
     }
 }

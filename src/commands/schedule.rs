@@ -154,11 +154,14 @@ fn set(args: &Args, context: &Context, subject: Subject, text: &str) -> Result<(
     };
     let jitter = args.jitter.unwrap_or_default().0.as_secs();
     let planned = Planned { name, cron, task, jitter, since: context.now() };
-    plan(context, subject, planned)
+    plan(context, subject, planned).map(drop)
 }
 
-/// Keeps a schedule, activates it and tells of it. One of that name is replaced.
-pub fn plan(context: &Context, subject: Subject, planned: Planned) -> Result<()> {
+/// Keeps a schedule, activates it and tells of it. One of that name is replaced. Returns whether it will run.
+///
+/// # Errors
+/// When it can't be kept or activated.
+pub fn plan(context: &Context, subject: Subject, planned: Planned) -> Result<bool> {
     warn_without_destination(context, &subject)?;
     warn_without_rule(context, &subject, planned.task)?;
     let replaced = schedules::change(context, &subject, |all| {
@@ -183,8 +186,7 @@ pub fn plan(context: &Context, subject: Subject, planned: Planned) -> Result<()>
         context.ui.detail(format!("{:<11}each run begins {} later", "Jitter:", human::duration(later)));
     }
     context.ui.detail(format!("{:<11}{}", "Log:", schedules::log_file(context, &entry.subject).display()));
-    schedules::activate(context, &[entry])?;
-    Ok(())
+    schedules::activate(context, &[entry])
 }
 
 /// A schedule without a destination would fail each time; it may be set a moment later, so it is no error.

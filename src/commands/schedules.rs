@@ -31,7 +31,7 @@ const ENCRYPTION: &str = "encryption";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A schedule with whose it is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// A service, or `--global` for all of them.
     pub subject: Subject,
