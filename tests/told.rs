@@ -336,6 +336,7 @@ fn callers_see_the_services_that_a_plugin_allows_them() {
         &["pgbackup:backup", "--all"],
         &["pgbackup:copy", "--all", "--everything"],
         &["pgbackup:doctor", "--all"],
+        &["pgbackup:adopt", "--all", "--force"],
     ]
     .map(|words| (words, host.dokku(words).env("SSH_NAME", &caller).run()));
     fs::remove_file(&link).unwrap();

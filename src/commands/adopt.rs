@@ -67,7 +67,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         return doctor::run(&doctor::Args { service: Some(name.clone()), all: false, output: <_>::default() }, context);
     }
     let mut failed = Vec::new();
-    for name in Service::all(&context.environment.lib_root)? {
+    for name in context.visible_services()? {
         if let Err(error) = one(args, context, &name) {
             crate::interrupt::check()?;
             context.ui.fail(&Failure::from_error(error));
