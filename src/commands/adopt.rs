@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::commands::arguments::Confirmation;
 use crate::commands::context::Context;
-use crate::commands::schedule_adopt::{Takeover, what_then};
+use crate::commands::schedule_adopt::{Takeover, destination_of, what_then};
 use crate::commands::{doctor, schedule_adopt};
 use crate::dokku::properties::Subject;
 use crate::error::Failure;
@@ -178,7 +178,7 @@ fn plan(
         };
     };
     let mut steps = Vec::new();
-    let theirs = scheduled.destination(name)?;
+    let theirs = destination_of(scheduled, name)?;
     match &settings.destination {
         None => steps.push(Step::Set("destination", theirs.to_string())),
         Some(ours) if *ours == theirs => {}

@@ -25,6 +25,7 @@ use crate::service::Service;
 use crate::service::arrangement::{Arrangement, Scheduled};
 use crate::service::name::ServiceName;
 use crate::settings::Auth;
+use crate::store::destination::Destination;
 
 /// What ours is called where a drill or a pruning has the usual name.
 const ANOTHER_NAME: &str = "dokku-postgres";
@@ -131,7 +132,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
             .hint(format!("Set one here: dokku pgbackup:schedule {name} \"30 3 * * *\""))
             .into());
     };
-    let destination = takeover.theirs.destination(name)?;
+    let destination = destination_of(&takeover.theirs, name)?;
     context.ui.step(format!("dokku-postgres backs {name} up at {} into {destination}", takeover.theirs.cron));
     let set = settle(context, name, &found)?;
     take_over(context, &service, &takeover)
@@ -148,12 +149,20 @@ pub fn what_then(name: &ServiceName, failure: Failure, set: &[&str], command: &s
     failure.hint(format!("When that is mended: dokku {command} {name}"))
 }
 
+/// Its bucket as a destination of ours.
+pub fn destination_of(theirs: &Scheduled, service: &ServiceName) -> Result<Destination, Failure> {
+    format!("s3://{}", theirs.bucket).parse().map_err(|error| {
+        Failure::failed(format!("The bucket of dokku-postgres's schedule can't be used: {error}"))
+            .hint(format!("Say where backups go: dokku pgbackup:set {service} destination s3://BUCKET"))
+    })
+}
+
 /// The destination and the keys of the old schedule, where the user has set none; the properties that were set.
 fn settle(context: &Context, name: &ServiceName, found: &Arrangement) -> Result<Vec<&'static str>> {
     let subject = Subject::Service(name.clone());
     let settings = context.settings(name)?;
     let Some(scheduled) = &found.scheduled else { return Ok(Vec::new()) };
-    let theirs = scheduled.destination(name)?;
+    let theirs = destination_of(scheduled, name)?;
     let mut wanted = Vec::new();
     match &settings.destination {
         None => wanted.push(("destination", theirs.to_string())),

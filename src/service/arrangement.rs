@@ -17,7 +17,6 @@ use crate::service::credentials::BackupAuth;
 use crate::service::discovery::text_file;
 use crate::service::encryption::BackupEncryption;
 use crate::service::name::ServiceName;
-use crate::store::destination::Destination;
 
 /// All of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -135,17 +134,6 @@ impl ObjectName {
 }
 
 impl Scheduled {
-    /// Its bucket as a destination of ours.
-    ///
-    /// # Errors
-    /// When it is no name of a bucket.
-    pub fn destination(&self, service: &ServiceName) -> Result<Destination, Failure> {
-        format!("s3://{}", self.bucket).parse().map_err(|error| {
-            Failure::failed(format!("The bucket of dokku-postgres's schedule can't be used: {error}"))
-                .hint(format!("Say where backups go: dokku pgbackup:set {service} destination s3://BUCKET"))
-        })
-    }
-
     /// What is scheduled for a service; `None` when nothing is, or dokku-postgres is not enabled.
     ///
     /// # Errors
