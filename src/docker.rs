@@ -179,12 +179,30 @@ impl Docker {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Runs a short program in a container and returns what it prints.
+    /// Runs a short program in a container and returns what it prints. It goes on to its end when we are asked to stop, as what cleans up must.
     ///
     /// # Errors
     /// With the program's last words when it fails.
     pub fn exec_output(&self, container: &str, program: &[&str], environment: &[(&str, &str)]) -> Result<Vec<u8>> {
-        let mut child = self.exec(container, program, environment, Input::Nothing)?;
+        self.output_in(container, program, environment, Input::Nothing)
+    }
+
+    /// The same for one that may take a while, or a lock: it ends when we are asked to stop, also where the container is paused.
+    ///
+    /// # Errors
+    /// With the program's last words when it fails.
+    pub fn held_output(&self, container: &str, program: &[&str], environment: &[(&str, &str)]) -> Result<Vec<u8>> {
+        self.output_in(container, program, environment, Input::Held)
+    }
+
+    fn output_in(
+        &self,
+        container: &str,
+        program: &[&str],
+        environment: &[(&str, &str)],
+        input: Input,
+    ) -> Result<Vec<u8>> {
+        let mut child = self.exec(container, program, environment, input)?;
         let mut output = Vec::new();
         child.stdout()?.read_to_end(&mut output).context("reading from docker")?;
         child.finish()?;

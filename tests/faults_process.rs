@@ -410,6 +410,19 @@ fn b1_b2_a_container_that_goes_away_fails_the_run_and_nothing_else() {
     service.host.call("docker", &["container", "unpause", &service.container()]).run().succeeds();
     process.end().exits(0, "saved as");
     service.pgbackup("verify", &["latest"]).succeeds();
+    // Who asks to stop is obeyed also then.
+    let mut process = service.start("backup", &[], &[]);
+    in_the_rows(&service, &mut process);
+    process.until("it to pause", || {
+        service.host.call("docker", &["container", "pause", &service.container()]).run().code == 0
+    });
+    process.signal(Signal::TERM);
+    let ended = process.end();
+    service.host.call("docker", &["container", "unpause", &service.container()]).run().succeeds();
+    let took = ended.exits(130, "Interrupted").took;
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    nothing_is_left(&service);
+    service.pgbackup("verify", &["latest"]).succeeds();
 }
 
 #[test]

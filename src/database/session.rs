@@ -4,6 +4,7 @@
 //! what we read must not depend on them.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -19,6 +20,8 @@ use crate::service::name::ServiceName;
 pub const PORT: u16 = 5432;
 /// A server on the same host answers at once or is not there.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Who asked us to stop waits for this.
+const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// What every session sets aside, as pg_dump does it; and the time zone and the form of bytes, so that the same row is the same text
 /// wherever and whenever it is read.
@@ -119,6 +122,15 @@ pub fn connect_beside(service: &RunningService) -> Result<Client> {
         }
     }
     outcome
+}
+
+/// The same for what is cleaned up on every way out: `None` when the server can't be reached, or takes the connection and says nothing (its
+/// container is paused). What is left then goes with the next run.
+pub fn connect_to_clean_up(service: &RunningService) -> Option<Client> {
+    let (sender, receiver) = mpsc::channel();
+    let service = service.clone();
+    std::thread::spawn(move || sender.send(connect_beside(&service)));
+    receiver.recv_timeout(CLEAN_UP_TIMEOUT).ok()?.ok()
 }
 
 /// Whether the service's own database is there: it may have been dropped by mistake, and that is what a restore is for.

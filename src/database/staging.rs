@@ -396,7 +396,7 @@ impl Drop for MissingRoles<'_> {
         if self.made.is_empty() {
             return;
         }
-        if let Ok(mut client) = session::connect_beside(self.service) {
+        if let Some(mut client) = session::connect_to_clean_up(self.service) {
             for role in &self.made {
                 let _ = client.batch_execute(&format!("DROP ROLE IF EXISTS {}", quote(role)));
             }
@@ -453,7 +453,7 @@ impl Drop for Temporary<'_> {
     fn drop(&mut self) {
         if let Some(name) = self.name.take() {
             // Its mark tells the next run to drop it when this doesn't work out.
-            if let Ok(mut client) = session::connect_beside(self.service) {
+            if let Some(mut client) = session::connect_to_clean_up(self.service) {
                 let _ = drop_database(&mut client, &name);
             }
         }

@@ -462,5 +462,5 @@ fn globals(context: &Context, service: &RunningService) -> Result<Vec<u8>> {
     let options = session::without_timeouts(service)?;
     let environment =
         [("PGPASSWORD", service.service.password.reveal()), ("PGAPPNAME", APPLICATION), ("PGOPTIONS", &options)];
-    context.docker.exec_output(&service.service.container, &arguments, &environment).context("The roles can't be read")
+    context.docker.held_output(&service.service.container, &arguments, &environment).context("The roles can't be read")
 }
