@@ -128,9 +128,9 @@ pub enum Worth {
     Bad,
     /// Nobody knows: dokku-postgres made it.
     Untried,
-    /// The store has confirmed it.
+    /// The store has confirmed it, or all of it was read.
     Good,
-    /// It was tried and found good.
+    /// A drill has restored it.
     Verified,
 }
 

@@ -125,12 +125,17 @@ impl Backup {
         }
     }
 
-    /// Whether the result of a drill lies beside it that may say more than is known here.
-    pub(super) fn has_drill_to_read(&self) -> bool {
-        self.drill == Some(true) && self.verified.is_none()
+    /// Whether a drill elsewhere has nothing to add: one was done here, or it was found bad.
+    fn is_decided(&self) -> bool {
+        self.verified.is_some_and(|verified| !verified.good || verified.depth == Depth::Restore)
     }
 
-    /// Reads the result of the drill that lies beside it, where this host knows of none. One of another object, or that somebody may have
+    /// Whether the result of a drill lies beside it that may say more than is known here.
+    pub(super) fn has_drill_to_read(&self) -> bool {
+        self.drill == Some(true) && !self.is_decided()
+    }
+
+    /// Reads the result of the drill that lies beside it, where this host has done none. One of another object, or that somebody may have
     /// put there, says nothing.
     ///
     /// # Errors
@@ -138,7 +143,7 @@ impl Backup {
     pub fn read_drill(&mut self, store: &dyn Store, keys: &Keys) -> Result<()> {
         // Where it could not be listed, it may still be there to be read: a full key was given.
         let may_be_there = self.drill.unwrap_or(self.record.is_none());
-        if self.verified.is_some() || !may_be_there {
+        if self.is_decided() || !may_be_there {
             return Ok(());
         }
         let Some(drill) = drill::read(store, &self.key)? else { return Ok(()) };
@@ -150,6 +155,10 @@ impl Backup {
             Standing::Unsigned | Standing::Unknown(_) => false,
             Standing::Refused(_) => return Ok(()),
         };
+        // What somebody may have put there takes nothing from what was read here.
+        if !proven && self.verified.is_some() {
+            return Ok(());
+        }
         self.verified = Some(Verified { at: drill.at, depth: Depth::Restore, good: drill.good, proven });
         Ok(())
     }

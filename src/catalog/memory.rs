@@ -46,8 +46,8 @@ impl Remembered {
                 }
                 Event::Verification(tried) => {
                     let verified = Verified { at: entry.at, depth: tried.depth, good: tried.good, proven: true };
-                    // A drill says more than a read; a failure more than any success before it.
-                    let weaker = |before: &Verified| before.good && verified.good && before.depth > verified.depth;
+                    // A drill says more than a read: a read takes nothing back of it, but damage that it finds counts.
+                    let weaker = |before: &Verified| before.depth > verified.depth && (verified.good || !before.good);
                     if !remembered.verified.get(&tried.key).is_some_and(weaker) {
                         remembered.verified.insert(tried.key.clone(), verified);
                     }

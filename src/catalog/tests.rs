@@ -220,6 +220,22 @@ fn the_history_adds_what_it_knows() {
     let history = [made(MIDDLE), tried(true, Depth::Restore, 1), tried(false, Depth::Read, 2)];
     let catalog = Catalog::read(&shelf, &"prod".parse().unwrap(), &history, now()).unwrap();
     assert!(!catalog.backups[0].is_known_good());
+
+    // A failure is cleared by what goes as deep, and by nothing less.
+    let after = |tries: &[Entry]| {
+        let history = [&[made(MIDDLE)], tries].concat();
+        let catalog = Catalog::read(&shelf, &"prod".parse().unwrap(), &history, now()).unwrap();
+        catalog.backups[0].verified.map(|verified| (verified.good, verified.depth)).unwrap()
+    };
+    let failed = tried(false, Depth::Restore, 1);
+    assert_eq!(after(&[failed.clone(), tried(true, Depth::Read, 2)]), (false, Depth::Restore));
+    assert_eq!(
+        after(&[failed.clone(), tried(false, Depth::Read, 2), tried(true, Depth::Read, 3)]),
+        (false, Depth::Restore)
+    );
+    assert_eq!(after(&[failed, tried(true, Depth::Restore, 2)]), (true, Depth::Restore));
+    assert_eq!(after(&[tried(false, Depth::Read, 1), tried(true, Depth::Restore, 2)]), (true, Depth::Restore));
+    assert_eq!(after(&[tried(false, Depth::Read, 1), tried(true, Depth::Read, 2)]), (true, Depth::Read));
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::commands::telling::Telling;
 use crate::commands::turn::{self, Waiting};
 use crate::commands::{removal, upload, wanted};
 use crate::error::Failure;
-use crate::history::{Entry, Event, History};
+use crate::history::{Depth, Entry, Event, History};
 use crate::holds::Holds;
 use crate::lock::Lock;
 use crate::manifest::Manifest;
@@ -449,8 +449,10 @@ fn candidate(backup: &Backup, made_here: impl Fn(&Manifest) -> bool, holds: &Hol
         (None, None, _) => Origin::Unknown,
     };
     let worth = match backup.verified.filter(|verified| verified.proven) {
-        Some(tried) if tried.good => Worth::Verified,
-        Some(_) => Worth::Bad,
+        Some(tried) if !tried.good => Worth::Bad,
+        Some(tried) if tried.depth == Depth::Restore => Worth::Verified,
+        // That all of it can be read doesn't say that it can be restored.
+        Some(_) => Worth::Good,
         None if backup.maker() == Maker::Pgbackup => Worth::Good,
         None => Worth::Untried,
     };

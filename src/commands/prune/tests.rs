@@ -8,6 +8,7 @@ use crate::commands::arguments::Format;
 use crate::commands::list::tests::world;
 use crate::drill::Drill;
 use crate::drill::tests::drill;
+use crate::history::VerificationRecord;
 use crate::history::tests::manifest;
 use crate::holds::Hold;
 use crate::manifest::Manifest;
@@ -225,4 +226,30 @@ fn a_host_of_the_same_name_is_another_one_by_its_id() {
     assert!(made(&of(Some("a")).brief(), "dokku", Some("a")), "beside an encrypted one no name stands");
     assert!(!made(&of(Some("b")).brief(), "dokku", Some("a")));
     assert!(!made(&of(None).brief(), "dokku", Some("a")));
+}
+
+/// The only one that was proven to restore stays, whatever a check that reads alone says of a newer one.
+#[test]
+fn a_check_proves_no_backup_and_clears_no_drill() {
+    let (_host, context, _) = world();
+    let history = History::of(&folder(&"prod".parse().unwrap(), &context));
+    let tried = |day: &str, depth, good| {
+        let key = key(day).parse().unwrap();
+        let record = VerificationRecord { key, depth, good, differences: Vec::new() };
+        history.append(&Entry::now(Event::Verification(record), None)).unwrap();
+    };
+    let left = |shelf: &Shelf| {
+        let of = |day: &&str| shelf.names().contains(&key(day));
+        DAYS.into_iter().filter(of).collect::<Vec<_>>()
+    };
+    tried(DAYS[1], Depth::Restore, true);
+    tried(DAYS[2], Depth::Read, true);
+    let first = shelf(&context);
+    run(&first, last(1), &context, false, Format::Json).unwrap();
+    assert_eq!(left(&first), [DAYS[1], DAYS[3]], "to be read is not to be restored");
+    tried(DAYS[3], Depth::Restore, false);
+    tried(DAYS[3], Depth::Read, true);
+    let second = shelf(&context);
+    run(&second, last(1), &context, false, Format::Json).unwrap();
+    assert_eq!(left(&second), [DAYS[1], DAYS[2], DAYS[3]], "one that failed its drill is none of those that count");
 }
