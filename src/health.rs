@@ -94,6 +94,8 @@ pub struct Health {
     pub last_interrupted: Option<Timestamp>,
     /// The last drill.
     pub last_drill: Option<Drill>,
+    /// Why a drill could not be run, if none was since.
+    pub drill_failure: Option<Failed>,
     /// When a drill has passed last.
     pub last_passed_drill: Option<Timestamp>,
     /// A restore that is loaded and waits for a decision.
@@ -102,9 +104,18 @@ pub struct Health {
     pub rollback_until: Option<Timestamp>,
     /// The last backups, oldest first.
     pub trend: Vec<Point>,
-    /// The good ones before the last, oldest first.
+    /// The regular ones that are still there, oldest first.
     #[serde(skip)]
-    before: Vec<Good>,
+    regular: Vec<Regular>,
+}
+
+/// A backup that is still where it was saved.
+#[derive(Debug, Clone, PartialEq)]
+struct Regular {
+    good: Good,
+    destination: String,
+    /// How deep it was tried when it was found bad, until it is found good as deep.
+    bad: Option<Depth>,
 }
 
 /// Something that somebody should look at.
@@ -132,19 +143,27 @@ impl Health {
             last_failure: None,
             last_interrupted: None,
             last_drill: None,
+            drill_failure: None,
             last_passed_drill: None,
             staged: None,
             rollback_until: None,
             trend: Vec::new(),
-            before: Vec::new(),
+            regular: Vec::new(),
         };
         for entry in entries {
             health.take(entry, wanted);
         }
+        health.last_backup = health.regular.iter().rfind(|one| one.bad.is_none()).map(|one| one.good.clone());
         let surplus = health.trend.len().saturating_sub(TREND);
         health.trend.drain(..surplus);
         health.rollback_until = health.rollback_until.filter(|until| *until > now);
         health
+    }
+
+    /// The last good backup alone.
+    pub fn last_good(entries: &[Entry]) -> Option<Good> {
+        let wanted = Wanted { max_age: Duration::MAX, drill_max_age: None, keep_previous: Duration::ZERO };
+        Self::of(entries, &wanted, Timestamp::MAX).last_backup
     }
 
     fn take(&mut self, entry: &Entry, wanted: &Wanted) {
@@ -167,7 +186,7 @@ impl Health {
                     rows: record.rows,
                     seconds: entry.seconds,
                 };
-                self.before.extend(self.last_backup.replace(good));
+                self.regular.push(Regular { good, destination: record.destination.clone(), bad: None });
             }
             Event::BackupFailed { interrupted: true, .. } => self.last_interrupted = Some(entry.at),
             Event::BackupFailed { error, .. } => {
@@ -175,18 +194,22 @@ impl Health {
                 self.failures_since += 1;
                 self.last_failure = Some(Failed { at: entry.at, error: error.clone() });
             }
-            // A drill or a check has found it bad: the one before it counts.
-            Event::Verification(record)
-                if !record.good && self.last_backup.as_ref().is_some_and(|last| last.key == record.key) =>
-            {
+            // One that was found bad is not the last good one: the one before it is.
+            Event::Verification(record) => {
                 self.drill(entry, record);
-                self.last_backup = self.before.pop();
+                for one in self.regular.iter_mut().filter(|one| one.good.key == record.key) {
+                    one.bad = match one.bad {
+                        bad if !record.good => bad.max(Some(record.depth)),
+                        bad => bad.filter(|bad| *bad > record.depth),
+                    };
+                }
             }
-            Event::Verification(record) if !record.good => {
-                self.drill(entry, record);
-                self.before.retain(|before| before.key != record.key);
+            Event::Deleted { key, destination } => {
+                self.regular.retain(|one| one.good.key != *key || one.destination != *destination);
             }
-            Event::Verification(record) => self.drill(entry, record),
+            Event::VerificationFailed { error, interrupted: false, .. } => {
+                self.drill_failure = Some(Failed { at: entry.at, error: error.clone() });
+            }
             Event::Restore(record) => {
                 self.staged = None;
                 self.rollback_until = kept_until(record.previous.is_some());
@@ -203,6 +226,7 @@ impl Health {
         if record.depth != Depth::Restore {
             return;
         }
+        self.drill_failure = None;
         self.last_drill = Some(Drill { at: entry.at, key: record.key.clone(), good: record.good });
         if record.good {
             self.last_passed_drill = Some(entry.at);
@@ -214,14 +238,13 @@ impl Health {
         let mut problems = Vec::new();
         match &self.last_backup {
             None => problems.push(Problem::new("never", "there is no backup made on this host")),
-            Some(backup) if age(backup.started, now) > wanted.max_age => problems.push(Problem::new(
-                "late",
-                format!(
-                    "the last good backup is {} old, and {} is wanted",
-                    short(age(backup.started, now)),
-                    short(wanted.max_age)
-                ),
-            )),
+            Some(backup) if age(backup.started, now) > wanted.max_age => {
+                let (old, most) = (age(backup.started, now), wanted.max_age);
+                let hours = |duration: Duration| format!("{}h", duration.as_secs() / 3_600);
+                let text = if short(old) == short(most) { hours } else { short };
+                let message = format!("the last good backup is {} old, and {} is wanted", text(old), text(most));
+                problems.push(Problem::new("late", message));
+            }
             Some(_) => {}
         }
         if let Some(failure) = &self.last_failure {
@@ -239,6 +262,9 @@ impl Health {
         }
         if let Some(drill) = self.last_drill.as_ref().filter(|drill| !drill.good) {
             problems.push(Problem::new("drill-failed", format!("{} did not restore to what was saved", drill.key)));
+        }
+        if let Some(failure) = &self.drill_failure {
+            problems.push(Problem::new("drill-failed", format!("the last drill could not be run: {}", failure.error)));
         }
         if let Some(wanted) = wanted.drill_max_age {
             match self.last_passed_drill {
@@ -362,6 +388,19 @@ mod tests {
     }
 
     #[test]
+    fn a_drill_that_could_not_be_run_is_a_problem_until_one_is() {
+        let not_run = |hours, interrupted| {
+            let (source, error) = ("latest".into(), "The store is down".into());
+            entry(hours, Event::VerificationFailed { source, error, interrupted })
+        };
+        let before = [backup(0, false), drill(1, true)];
+        let with = |more: &[Entry]| problems(&[&before, more].concat(), 9);
+        assert_eq!(with(&[not_run(2, false)]), ["drill-failed: the last drill could not be run: The store is down"]);
+        assert!(with(&[not_run(2, false), drill(3, true)]).is_empty());
+        assert!(with(&[not_run(2, true)]).is_empty(), "somebody has stopped it");
+    }
+
+    #[test]
     fn a_backup_that_was_found_bad_is_not_the_last_good_one() {
         let found_bad = |hours: i64, of: i64| {
             let Event::Verification(mut record) = drill(hours, false).event else { unreachable!("a drill is one") };
@@ -375,6 +414,28 @@ mod tests {
         assert_eq!(with(&[found_bad(3, 2)]), Some(key(1)));
         assert_eq!(with(&[found_bad(3, 1), found_bad(4, 2)]), Some(key(0)));
         assert_eq!(last(&[backup(0, false), found_bad(1, 0)]), None);
+        let tried = |hours, depth, good| {
+            let record = VerificationRecord { key: key(2), depth, good, differences: Vec::new() };
+            entry(hours, Event::Verification(record))
+        };
+        assert_eq!(with(&[found_bad(3, 2), tried(4, Depth::Read, true)]), Some(key(1)), "a check clears no drill");
+        assert_eq!(with(&[found_bad(3, 2), tried(4, Depth::Restore, true)]), Some(key(2)));
+        assert_eq!(with(&[tried(3, Depth::Read, false), tried(4, Depth::Read, true)]), Some(key(2)));
+    }
+
+    #[test]
+    fn a_backup_that_was_deleted_is_not_the_last_good_one() {
+        let deleted =
+            |of: i64, destination: &str| entry(5, Event::Deleted { key: key(of), destination: destination.into() });
+        let last = |more: &[Entry]| {
+            let backups = [backup(0, false), backup(1, false), backup(2, false), backup(3, true)];
+            Health::last_good(&[&backups, more].concat()).map(|good| good.key)
+        };
+        assert_eq!(last(&[]), Some(key(2)), "a safety backup is none of them");
+        assert_eq!(last(&[deleted(2, "s3://b")]), Some(key(1)));
+        assert_eq!(last(&[deleted(1, "s3://b"), deleted(2, "s3://b")]), Some(key(0)));
+        assert_eq!(last(&[deleted(2, "s3://copies")]), Some(key(2)), "its copy was");
+        assert_eq!(last(&[0, 1, 2].map(|one| deleted(one, "s3://b"))), None);
     }
 
     #[test]

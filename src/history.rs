@@ -99,6 +99,16 @@ pub enum Event {
     },
     /// A restore drill, or the check of a whole object.
     Verification(VerificationRecord),
+    /// A restore drill that could not be run, or not to its end: it says nothing about the backup.
+    VerificationFailed {
+        /// What was to be tried: a key, or `latest`.
+        source: String,
+        /// Why, as the user read it.
+        error: String,
+        /// Nothing was wrong: somebody, or the host going down, has ended it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        interrupted: bool,
+    },
     /// A backup was deleted from the store.
     Deleted {
         /// Its key.

@@ -1,7 +1,7 @@
 //! What the commands that read backups have in common: the catalog of a service, and finding the one that is meant, in the service's own
 //! destination or in another one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use anyhow::Result;
 
@@ -49,10 +49,19 @@ pub fn find(
     Place { store, service: service.clone(), elsewhere: false }.find(selector, context)
 }
 
-/// The newest of the regular backups that this host has made, where it is suspicious and nobody has released it.
+/// The newest of the regular backups that this host has made and not deleted, where it is suspicious and nobody has released it.
 pub fn doubted<'a>(entries: &'a [Entry], holds: &Holds) -> Option<&'a Manifest> {
+    let deleted: HashSet<(&BackupKey, &str)> = entries
+        .iter()
+        .filter_map(|entry| match &entry.event {
+            Event::Deleted { key, destination } => Some((key, destination.as_str())),
+            _ => None,
+        })
+        .collect();
     let regular = |entry: &'a Entry| match &entry.event {
-        Event::Backup(record) => record.manifest.as_ref().filter(|manifest| !manifest.safety),
+        Event::Backup(record) if !deleted.contains(&(&record.key, record.destination.as_str())) => {
+            record.manifest.as_ref().filter(|manifest| !manifest.safety)
+        }
         _ => None,
     };
     let newest = entries.iter().rev().find_map(regular)?;

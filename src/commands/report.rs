@@ -11,7 +11,7 @@ use crate::commands::arguments::Output;
 use crate::commands::backups::history;
 use crate::dokku::properties::Subject;
 use crate::error::Failure;
-use crate::history::Event;
+use crate::health::Health;
 use crate::holds::Holds;
 use crate::settings::{self, PROPERTIES};
 use crate::ui::human;
@@ -22,13 +22,13 @@ const KEY_WIDTH: usize = 31;
 /// Since when and why `pgbackup:hold` keeps all backups of a service.
 const HOLD: &str = "--pgbackup-hold";
 
-/// The last good backup that this host has made of a service, and when it began.
+/// The last good backup that this host has made of a service and not deleted, and when it began.
 const LAST_BACKUP: &str = "--pgbackup-last-backup";
 
 /// Show the properties of a service or of all
 ///
-/// For each property: the service's own value and the global one and the one in effect (computed). A flag such as
-/// --pgbackup-computed-destination prints that value alone.
+/// For each property: the service's own value and the global one and the one in effect (computed). Of a service also its last good backup
+/// made on this host and since when it is held. A flag such as --pgbackup-computed-destination prints that value alone.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "[<service>|--global] [<flag>] [--format json]",
@@ -163,10 +163,7 @@ fn values(context: &Context, subject: &Subject) -> Result<BTreeMap<String, Strin
         values.insert(HOLD.to_owned(), holds.service.map(|hold| hold.describe()).unwrap_or_default());
         // A report is no place to fail for a history that can't be read.
         let entries = history(name, context).read().unwrap_or_default();
-        let last = entries.iter().rev().find_map(|entry| match &entry.event {
-            Event::Backup(record) => Some(format!("{} {}", human::time(record.key.started()), record.key)),
-            _ => None,
-        });
+        let last = Health::last_good(&entries).map(|good| format!("{} {}", human::time(good.started), good.key));
         values.insert(LAST_BACKUP.to_owned(), last.unwrap_or_default());
     }
     for name in names() {
