@@ -250,6 +250,33 @@ fn a_missed_run_is_told_once_by_whatever_runs_next() {
 }
 
 #[test]
+fn a_drill_that_can_not_begin_is_told_and_so_is_the_first_good_one_after_it() {
+    let host = Host::get();
+    let service = host.service("prod", Postgres::V15);
+    let (webhook, posted) = endpoint(OK);
+    service.set("webhook-url", &format!("{webhook}/x"));
+    service.pgbackup("schedule", &["@yearly", "--drill"]).succeeds();
+    let told = || -> Vec<String> {
+        let all = std::mem::take(&mut *posted.lock().unwrap());
+        let event = |body: &str| serde_json::from_str::<Value>(body).unwrap()["event"].as_str().unwrap().to_owned();
+        all.iter().map(|(_, body)| event(body)).collect()
+    };
+    // There is no backup yet.
+    service.pgbackup("schedule:run", &["drill", "--now"]).exits(4);
+    assert_eq!(told(), ["verify-failed"]);
+    let rows = service.pgbackup("history", &["--format", "json"]).succeeds().json();
+    assert_eq!((&rows[0]["event"], &rows[0]["result"]), (&"verification".into(), &"FAILED".into()), "{rows}");
+    service.backup();
+    service.pgbackup("status", &[]).exits(1).says("the last drill could not be run");
+    // A name that somebody has mistyped is no news.
+    service.pgbackup("verify", &["1999"]).exits(4);
+    assert!(told().is_empty());
+    service.pgbackup("schedule:run", &["drill", "--now"]).succeeds();
+    assert_eq!(told(), ["verify-recovered"]);
+    service.pgbackup("status", &[]).succeeds();
+}
+
+#[test]
 fn a_run_that_is_left_out_is_told_as_missed() {
     let host = Host::get();
     let service = host.service("prod", Postgres::V15);

@@ -497,6 +497,11 @@ fn a_drill_that_the_disk_is_too_small_for_begins_nothing() {
     sh(small).succeeds();
     let drill = service.pgbackup("verify", &[&key]);
     sh(r#"umount "$1""#).succeeds();
+    let history = service.history();
+    assert_eq!(history.last().unwrap()["event"], "verification-failed", "{history:?}");
+    service.pgbackup("status", &[]).exits(1).says("the last drill could not be run");
+    service.pgbackup("verify", &["latest"]).succeeds();
+    service.pgbackup("status", &[]).succeeds();
     drill.exits(1).says("beside the live one, but only 9").says("are free").says("nothing was changed");
     assert_eq!(service.databases(), [service.database.as_str()]);
     // The disk of docker is asked where it is isolated.

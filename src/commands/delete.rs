@@ -123,7 +123,8 @@ fn guard(args: &Args, catalog: &Catalog, backup: &Backup, context: &Context) -> 
     }
     if let Some(owner) = wanted::by(context, key) {
         let since = human::time(owner.since);
-        return Err(Failure::new(Kind::Busy, format!("A restore wants {key} since {since} (pid {})", owner.pid))
+        let (doing, pid) = (&owner.doing, owner.pid);
+        return Err(Failure::new(Kind::Busy, format!("A {doing} wants {key} since {since} (pid {pid})"))
             .hint(format!("Nothing was deleted; when that one has ended: dokku pgbackup:delete {service} {key}"))
             .into());
     }

@@ -383,9 +383,8 @@ impl<'a> Plan<'a> {
                 refuse_while_held(&Holds::read(&folder(self.service, context))?, self.service)?;
                 if let Some(owner) = wanted::by(context, &one.0.key) {
                     let (key, since) = (&one.0.key, human::time(owner.since));
-                    context
-                        .ui
-                        .detail(format!("{key} stays for now: a restore wants it since {since} (pid {})", owner.pid));
+                    let (doing, pid) = (&owner.doing, owner.pid);
+                    context.ui.detail(format!("{key} stays for now: a {doing} wants it since {since} (pid {pid})"));
                     continue;
                 }
                 match removal::take_out(&one.0, store, context) {

@@ -144,7 +144,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         Failure::from_error(error.into()).hint(format!("Choose another one: {list}")).hint(UNTOUCHED)
     })?;
     // Rules and deletions let it alone from here on, whatever has to be waited for.
-    let _wanted = source.key().map(|key| Wanted::note(context, key));
+    let _wanted = source.key().map(|key| Wanted::note(context, key, "restore"));
     let opener = if args.chosen.elsewhere.from.is_some() { target } else { &args.service };
     let secrets = args.unlock.secrets(context, opener, source.is_stdin())?;
     let service = Service::find(&context.environment.lib_root, target)

@@ -9,7 +9,7 @@ use crate::commands::context::Context;
 use crate::commands::{metrics, missed};
 use crate::dokku::environment::Environment;
 use crate::error::{Failure, Kind, SERVICE};
-use crate::history::{Entry, Event, History};
+use crate::history::{Depth, Entry, Event, History};
 use crate::notify::messenger::Errand;
 use crate::notify::{By, Notice, Outcome, Work};
 use crate::service::name::ServiceName;
@@ -220,10 +220,12 @@ pub fn backup_had_failed(entries: &[Entry]) -> bool {
     last == Some(true)
 }
 
-/// The same for drills.
+/// The same for drills, and for one that could not be run.
 pub fn drill_had_failed(entries: &[Entry]) -> bool {
     let last = entries.iter().rev().find_map(|entry| match &entry.event {
-        Event::Verification(record) => Some(record.good),
+        // A check that only reads clears no drill.
+        Event::Verification(record) if record.depth == Depth::Restore || !record.good => Some(record.good),
+        Event::VerificationFailed { .. } => Some(false),
         Event::Missed { task, .. } if task == "drill" => Some(false),
         _ => None,
     });

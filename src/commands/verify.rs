@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::archive::encryption::Secrets;
 use crate::certificate::Work as Certified;
 use crate::commands::arguments::{Chosen, Output};
 use crate::commands::certificate;
@@ -12,18 +13,21 @@ use crate::commands::check::damage;
 use crate::commands::context::Context;
 use crate::commands::encryption::unlock::Unlock;
 use crate::commands::recovery;
+use crate::commands::restore::source::Source;
 use crate::commands::restore::{plan, source, staged};
 use crate::commands::telling::{self, Telling};
 use crate::commands::turn::{self, Waiting};
+use crate::commands::wanted::Wanted;
 use crate::database::staging::Purpose;
 use crate::database::throwaway::{self, Throwaway};
 use crate::dokku::host_id;
 use crate::drill::{self, Drill};
 use crate::error::{Failure, Kind};
 use crate::history::{Depth, Entry, Event, History, VerificationRecord};
+use crate::lock::Lock;
 use crate::notify::{Notice, Outcome, Work};
-use crate::service::Service;
 use crate::service::name::ServiceName;
+use crate::service::{RunningService, Service};
 use crate::signing::Keys;
 use crate::step::step;
 use crate::store::{Store, StoreError};
@@ -98,29 +102,19 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         context.ui.reserve_output();
     }
     let name = &args.service;
-    let source = source::choose(context, "verify", name, name, &args.chosen)?;
-    let secrets = args.unlock.secrets(context, name, source.is_stdin())?;
     let service = Service::find(&context.environment.lib_root, name)?;
-    let lock = turn::take(context, name, "verify", args.waiting.patience())?;
-    let running = service.running(&context.docker)?;
-    recovery::settle(context, &running, &lock)?;
-    step!("verify.settled");
-    if args.isolated {
-        let needed = source.manifest().map_or(0, |manifest| manifest.database.bytes);
-        throwaway::refuse_small_disk(&context.docker, needed)?;
-    } else {
-        plan::refuse_if_too_large(&source, &running)?;
-    }
+    let Ready { source, secrets, running, _wanted, _lock } =
+        ready(args, context, &service).map_err(|error| could_not_begin(args, context, error))?;
 
     let began = Instant::now();
     let backup = source.describe();
     let named = || source.named_for().map(|whose| source::database_of(context, whose));
     let wanted = args.database.clone().or_else(named);
     let own_store = source.own_store();
-    let of_store = matches!(source, source::Source::Stored { .. });
+    let of_store = matches!(source, Source::Stored { .. });
     let described = certificate::describe(&source);
     let length = match &source {
-        source::Source::Stored { backup, .. } => backup.bytes,
+        Source::Stored { backup, .. } => backup.bytes,
         _ => None,
     };
     let telling = Telling::begin(context, Work::Verify, name);
@@ -195,6 +189,69 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// All that a drill needs.
+struct Ready {
+    source: Source,
+    secrets: Secrets,
+    running: RunningService,
+    /// It is not pruned while the drill waits for its turn.
+    _wanted: Option<Wanted>,
+    _lock: Lock,
+}
+
+fn ready(args: &Args, context: &Context, service: &Service) -> Result<Ready> {
+    let name = &service.name;
+    let source = source::choose(context, "verify", name, name, &args.chosen)?;
+    let wanted = source.key().map(|key| Wanted::note(context, key, "drill"));
+    let secrets = args.unlock.secrets(context, name, source.is_stdin())?;
+    let lock = turn::take(context, name, "verify", args.waiting.patience())?;
+    let running = service.running(&context.docker)?;
+    recovery::settle(context, &running, &lock)?;
+    step!("verify.settled");
+    if args.isolated {
+        let needed = source.manifest().map_or(0, |manifest| manifest.database.bytes);
+        throwaway::refuse_small_disk(&context.docker, needed)?;
+    } else {
+        plan::refuse_if_too_large(&source, &running)?;
+    }
+    Ok(Ready { source, secrets, running, _wanted: wanted, _lock: lock })
+}
+
+/// A drill that could not even begin (the store is down, the service is stopped, the disk is too small) proves nothing, and whoever counts
+/// on it must hear of that. That another run has the service is no failure of this one, and neither is a name that was mistyped.
+fn could_not_begin(args: &Args, context: &Context, error: anyhow::Error) -> anyhow::Error {
+    let failure = Failure::from_error(error);
+    let name = &args.service;
+    let chosen = &args.chosen;
+    let word = chosen.backup.as_deref().unwrap_or("latest");
+    let of_others = chosen.elsewhere.from.is_some() || chosen.file.is_some() || word == "-" || word.contains("://");
+    let mistyped = match failure.kind {
+        Kind::Usage => true,
+        Kind::NoSuchBackup => word != "latest",
+        _ => false,
+    };
+    if failure.kind != Kind::Busy && !of_others && !mistyped {
+        not_run(context, name, word, failure.to_string(), failure.kind == Kind::Interrupted, None);
+        Telling::begin(context, Work::Verify, name).failed(&failure, None, None);
+    }
+    failure.into()
+}
+
+fn not_run(
+    context: &Context,
+    name: &ServiceName,
+    source: &str,
+    error: String,
+    interrupted: bool,
+    seconds: Option<f64>,
+) {
+    let event = Event::VerificationFailed { source: source.to_owned(), error, interrupted };
+    let history = History::of(&context.environment.data_folder().join(name.as_str()));
+    if let Err(error) = history.append(&Entry::now(event, seconds)) {
+        context.ui.warn(format!("The failure can't be written into the history: {error:#}"));
+    }
+}
+
 /// What came out, in words.
 fn verdict(backup: &str, verification: &Verification) -> String {
     match verification.not_compared.len() as u64 {
@@ -247,8 +304,8 @@ fn findings(verification: &Verification) -> impl Iterator<Item = String> {
     verification.differences.iter().map(Difference::sentence).chain(verification.gap_sentences())
 }
 
-/// The result goes into the history of the service whose backup it was; an interrupted drill says nothing about the backup, and then there is
-/// no result.
+/// The result goes into the history of the service whose backup it was. One that was interrupted or could not be run says nothing about the
+/// backup: then there is no result, and that alone is remembered.
 fn remember(
     context: &Context,
     name: &ServiceName,
@@ -259,9 +316,15 @@ fn remember(
     let key = backup.parse().ok()?;
     let (good, differences) = match result {
         Ok(verification) => (verification.passed(), findings(verification).take(10).collect()),
-        Err(_) if crate::interrupt::requested() => return None,
-        // That it could not be tried (no container, no disk, no connection) says nothing about the backup; that it is damaged does.
-        Err(error) => (false, vec![damage(error)?]),
+        Err(error) => {
+            let interrupted = crate::interrupt::requested();
+            // That it could not be tried (no container, no disk, no connection) says nothing about the backup; that it is damaged does.
+            let Some(damage) = damage(error).filter(|_| !interrupted) else {
+                not_run(context, name, backup, format!("{error:#}"), interrupted, Some(seconds));
+                return None;
+            };
+            (false, vec![damage])
+        }
     };
     let record = VerificationRecord { key, depth: Depth::Restore, good, differences };
     let history = History::of(&context.environment.data_folder().join(name.as_str()));

@@ -1,4 +1,5 @@
-//! Backups that somebody is about to restore: while it is asked whether, waited for the service and read, nobody prunes or deletes them.
+//! Backups that somebody is about to restore, or to prove by a drill: while it is asked whether, waited for the service and read, nobody
+//! prunes or deletes them.
 //!
 //! A small file for each, in the folder of the service whose backup it is, that says which process wants it: what a killed one has left
 //! counts for nothing. It is in nobody's way otherwise, so that whoever has gone to lunch holds back no more than that one deletion.
@@ -29,15 +30,15 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Says that this backup is wanted. That it can't be said is no reason to go without the restore; of a service that never was on this
+    /// Says that this backup is wanted, and what for. That it can't be said is no reason to go without; of a service that never was on this
     /// host nothing is deleted here.
-    pub fn note(context: &Context, key: &BackupKey) -> Self {
+    pub fn note(context: &Context, key: &BackupKey, doing: &str) -> Self {
         let folder = folder(context, key);
         let known = folder.parent().is_some_and(Path::exists);
         if !known && Service::find(&context.environment.lib_root, key.service()).is_err() {
             return Self { path: None };
         }
-        let noted = Owner::ourselves("restore").and_then(|owner| write(&folder, &Note { key: key.clone(), owner }));
+        let noted = Owner::ourselves(doing).and_then(|owner| write(&folder, &Note { key: key.clone(), owner }));
         match noted {
             Ok(path) => Self { path: Some(path) },
             Err(error) => {
@@ -98,13 +99,13 @@ mod tests {
         let key = |text: &str| text.parse::<BackupKey>().unwrap();
         let (old, new) = (key("postgres-prod-2023-04-03-11-00-04.tgz"), key("postgres-prod-2023-04-04-11-00-04.tgz"));
         // Of a service that never was here nothing is kept.
-        drop(Wanted::note(&context, &old));
+        drop(Wanted::note(&context, &old, "restore"));
         assert!(!folder(&context, &old).exists());
         let service = host.path().join("services/postgres/prod");
         fs::create_dir_all(&service).unwrap();
         fs::write(service.join("PASSWORD"), "x").unwrap();
         assert_eq!(by(&context, &old), None);
-        let wanted = Wanted::note(&context, &old);
+        let wanted = Wanted::note(&context, &old, "restore");
         assert_eq!(by(&context, &old).unwrap().pid, std::process::id());
         assert_eq!(by(&context, &new), None);
         drop(wanted);
