@@ -3,7 +3,7 @@
 //!
 //! One JSON line per run in `<data>/<service>/history.jsonl` (0600), appended and flushed. A line that a power cut left
 //! half, or that a newer pgbackup wrote, is passed over and never stops a command. Bounded: the newest 1,000 backups,
-//! copies and other lines stay; of very large manifests only the newest stay in full.
+//! copies and other lines stay, and what is still to be known of those backups; of very large manifests only the newest stay in full.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -237,7 +237,7 @@ pub struct VerificationRecord {
 }
 
 /// How deep a backup was tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Depth {
     /// The whole object was read and its checksum compared.
@@ -338,7 +338,46 @@ fn ends_with_newline(file: &mut File) -> std::io::Result<bool> {
     Ok(last == *b"\n")
 }
 
-/// The lines to keep: the newest `kept` backups and copies that are not deleted, and the newest `kept` others. Manifests are dropped
+/// Those other lines that say something of a backup that is kept: that its copy was deleted (else it would be copied again) and how it was
+/// tried, and the last drill that has passed.
+fn needed(lines: &[(&[u8], Option<Entry>)], kept: usize) -> HashSet<usize> {
+    let mut gone: HashSet<(&BackupKey, &str)> = HashSet::new();
+    let mut there: HashSet<&BackupKey> = HashSet::new();
+    let newest_first =
+        || lines.iter().enumerate().rev().filter_map(|(index, (_, entry))| Some((index, entry.as_ref()?)));
+    for (_, entry) in newest_first() {
+        match &entry.event {
+            Event::Deleted { key, destination } => drop(gone.insert((key, destination))),
+            Event::Backup(record) if there.len() < kept && !gone.contains(&(&record.key, &record.destination)) => {
+                there.insert(&record.key);
+            }
+            _ => {}
+        }
+    }
+    let mut said: HashSet<(&BackupKey, &str)> = HashSet::new();
+    let mut tried: HashSet<(&BackupKey, Depth)> = HashSet::new();
+    let mut has_passed = false;
+    let mut needed = HashSet::new();
+    for (index, entry) in newest_first() {
+        let is_needed = match &entry.event {
+            Event::Deleted { key, destination } => there.contains(key) && said.insert((key, destination)),
+            Event::Verification(record) => {
+                let passed = record.good && record.depth == Depth::Restore;
+                let last_passed = passed && !has_passed;
+                has_passed |= passed;
+                (there.contains(&record.key) && tried.insert((&record.key, record.depth))) || last_passed
+            }
+            _ => false,
+        };
+        if is_needed {
+            needed.insert(index);
+        }
+    }
+    needed
+}
+
+/// The lines to keep: the newest `kept` backups and copies that are not deleted, the newest `kept` others, and of older ones what is
+/// [`needed`]. Manifests are dropped
 /// from the oldest on until all is at most `largest` long, but never the newest one.
 fn shortened(text: &[u8], kept: usize, largest: usize) -> Vec<u8> {
     let lines: Vec<(&[u8], Option<Entry>)> = text
@@ -347,11 +386,12 @@ fn shortened(text: &[u8], kept: usize, largest: usize) -> Vec<u8> {
         // What a newer pgbackup wrote is JSON that we can't sort: it counts among the others.
         .map(|line| (line, serde_json::from_slice(line).ok()))
         .collect();
+    let needed = needed(&lines, kept);
     let mut deleted: HashSet<(BackupKey, String)> = HashSet::new();
     let (mut backups, mut copies, mut others) = (0, 0, 0);
     let mut newest_first: Vec<Vec<u8>> = Vec::new();
     let mut length = 0;
-    for (line, entry) in lines.into_iter().rev() {
+    for (index, (line, entry)) in lines.into_iter().enumerate().rev() {
         let mut text = line.to_vec();
         match entry.map(|entry| (entry.at, entry.seconds, entry.event)) {
             Some((at, seconds, Event::Backup(mut record))) => {
@@ -376,10 +416,11 @@ fn shortened(text: &[u8], kept: usize, largest: usize) -> Vec<u8> {
                 if let Some((_, _, Event::Deleted { key, destination })) = other {
                     deleted.insert((key, destination));
                 }
-                if others == kept {
+                if others < kept {
+                    others += 1;
+                } else if !needed.contains(&index) {
                     continue;
                 }
-                others += 1;
             }
         }
         length += text.len() + 1;
@@ -549,6 +590,45 @@ pub(crate) mod tests {
         assert_eq!(shortened(&shorter, 2, usize::MAX), shorter, "a second time nothing changes");
         let deleted_one_gone = String::from_utf8(shortened(&text, 100, usize::MAX)).unwrap();
         assert_eq!(deleted_one_gone.matches("\"event\":\"backup\"").count(), 3);
+    }
+
+    #[test]
+    fn what_is_still_to_be_known_of_a_backup_outlives_other_lines() {
+        let key = |second| BackupKey::new("prod".parse().unwrap(), Timestamp::from_second(second).unwrap(), false);
+        let deleted = |second, destination: &str| {
+            Entry::now(Event::Deleted { key: key(second), destination: destination.into() }, None)
+        };
+        let tried = |second, depth, good| {
+            let record = VerificationRecord { key: key(second), depth, good, differences: Vec::new() };
+            Entry::now(Event::Verification(record), None)
+        };
+        let needed = [
+            backup(2),
+            deleted(2, "s3://copies"),
+            tried(2, Depth::Restore, false),
+            tried(2, Depth::Read, true),
+            tried(1, Depth::Restore, true),
+        ];
+        let unneeded = [
+            backup(1),
+            tried(1, Depth::Restore, true),
+            tried(2, Depth::Restore, true),
+            tried(1, Depth::Read, false),
+            deleted(1, "s3://copies"),
+            deleted(1, "s3://bucket"),
+        ];
+        let others = [failure("one"), failure("two")];
+        let all = [&unneeded, needed.as_slice(), &others].concat();
+        let mut text = Vec::new();
+        for entry in &all {
+            text.extend(serde_json::to_vec(entry).unwrap());
+            text.push(b'\n');
+        }
+        let shorter = shortened(&text, 2, usize::MAX);
+        let kept: Vec<Entry> =
+            shorter.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        assert_eq!(kept, [&needed, others.as_slice()].concat());
+        assert_eq!(shortened(&shorter, 2, usize::MAX), shorter);
     }
 
     fn backup_at(entries: &[Entry], index: usize) -> Entry {
