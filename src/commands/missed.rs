@@ -1,7 +1,7 @@
-//! Scheduled runs that were due and did not begin: the host was off, cron is gone, the run before had not ended. Whatever runs next tells
+//! Scheduled runs that were due and did not begin (the host was off, cron is gone, the run before had not ended), or were killed. Whatever runs next tells
 //! of it, whichever service or schedule that is.
 //!
-//! An outage is told once: what is remembered is a due time later than the last run's begin, and as long as no run begins there is no news.
+//! An outage is told once: what is remembered is a due time, not before the last run's begin, and as long as no run begins there is no news.
 //! `status`, `schedule` and `doctor` show it as long as it lasts; they never send anything, as they are asked by machines every minute.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::commands::context::Context;
-use crate::commands::schedules::{self, Entry, Missed};
+use crate::commands::schedules::{self, Entry};
 use crate::commands::telling::Telling;
 use crate::dokku::properties::Subject;
 use crate::durable::{self, Locked};
@@ -34,9 +34,8 @@ pub fn tell(context: &Context) {
     if context.environment.in_event {
         return;
     }
-    for Missed { entry, due } in schedules::missed(context) {
-        let what = format!("was due at {} and did not run", human::time(due));
-        tell_once(context, &entry, due, &what);
+    for missed in schedules::missed(context) {
+        tell_once(context, &missed.entry, missed.due, &missed.what());
     }
 }
 
@@ -61,6 +60,17 @@ pub fn in_vain(context: &Context, name: &ServiceName, planned: &Planned, why: &s
         let due = planned.cron.previous(&context.environment.time_zone(), now).unwrap_or(now);
         remember(context, name, planned, due, &message);
     }
+    tell_service(context, name, task, message, Some(why.to_owned()));
+}
+
+/// Tells of a service that an interrupted run for all of them has not come to.
+pub fn not_reached(context: &Context, name: &ServiceName, planned: &Planned) {
+    let (task, schedule) = (planned.task, &planned.name);
+    let why = "the run for all services was interrupted before its turn";
+    let message = format!("The scheduled {} {schedule} of {name} was left out: {why}", task.as_str());
+    let now = context.now();
+    let due = planned.cron.previous(&context.environment.time_zone(), now).unwrap_or(now);
+    remember(context, name, planned, due, &message);
     tell_service(context, name, task, message, Some(why.to_owned()));
 }
 
@@ -120,7 +130,7 @@ fn is_news(context: &Context, entry: &Entry, due: Timestamp) -> Result<bool> {
     let name = &entry.planned.name;
     let began =
         schedules::last_run(context, entry).map_or(entry.planned.since, |last| last.began.max(entry.planned.since));
-    if told.get(name).is_some_and(|told| *told > began) {
+    if told.get(name).is_some_and(|told| *told >= began) {
         return Ok(false);
     }
     let known = schedules::of(context, &entry.subject).unwrap_or_default();
@@ -184,6 +194,33 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_was_killed_is_told_once() {
+        let (host, context, _) = world();
+        let entry = entry(&context, "2023-04-01T00:00:00Z");
+        let service = host.path().join("services/postgres/prod");
+        std::fs::create_dir_all(&service).unwrap();
+        std::fs::write(service.join("PASSWORD"), "x").unwrap();
+        let mut owner = crate::lock::Owner::ourselves("schedule:run").unwrap();
+        let run = |owner: &crate::lock::Owner| {
+            let began = "2023-04-03T03:00:05Z".parse().unwrap();
+            let run = LastRun { began, ended: None, exit_code: None, owner: Some(owner.clone()) };
+            schedules::remember(&context, &entry.subject, &entry.planned.name, run).unwrap();
+            tell(&context);
+            tell(&context);
+            History::of(&context.environment.data_folder().join("prod")).read().unwrap()
+        };
+        assert!(run(&owner).is_empty(), "it is under way");
+        owner.process_start += 1;
+        let history = run(&owner);
+        assert_eq!(history.len(), 1, "{history:?}");
+        let Event::Missed { error, .. } = &history[0].event else { panic!("{history:?}") };
+        assert_eq!(
+            error,
+            "The scheduled backup nightly of prod was begun at 2023-04-03T03:00:05Z and was killed, or the host went down"
+        );
+    }
+
+    #[test]
     fn each_service_has_it_in_its_history() {
         let (_host, context, _) = world();
         let entry = entry(&context, "2023-04-01T00:00:00Z");
@@ -194,5 +231,12 @@ mod tests {
         assert_eq!(history.len(), 1);
         let Event::Missed { error, task, .. } = &history[0].event else { panic!("{history:?}") };
         assert_eq!((error.as_str(), task.as_str()), ("The scheduled backup nightly of prod was due", "backup"));
+        not_reached(&context, &"prod".parse().unwrap(), &entry.planned);
+        let history = History::of(&context.environment.data_folder().join("prod")).read().unwrap();
+        let Event::Missed { error, .. } = &history[1].event else { panic!("{history:?}") };
+        assert_eq!(
+            error,
+            "The scheduled backup nightly of prod was left out: the run for all services was interrupted before its turn"
+        );
     }
 }

@@ -22,6 +22,7 @@ use crate::lock::Owner;
 use crate::schedule::{self, Name, Planned};
 use crate::service::Service;
 use crate::service::name::ServiceName;
+use crate::ui::human;
 
 /// The property that holds them; only the commands for schedules write it.
 const PROPERTY: &str = "schedules";
@@ -56,6 +57,11 @@ pub struct LastRun {
 }
 
 impl LastRun {
+    /// Whether it has not ended and never will.
+    fn was_killed(&self) -> bool {
+        self.ended.is_none() && self.owner.as_ref().is_some_and(|owner| !owner.lives())
+    }
+
     /// What to say of it in one word.
     pub fn word(&self) -> String {
         match (self.ended, self.exit_code) {
@@ -67,13 +73,27 @@ impl LastRun {
     }
 }
 
-/// A run that was due and didn't begin.
+/// A run that was due and didn't begin, or began and was killed.
 #[derive(Debug, Clone)]
 pub struct Missed {
     /// Of which schedule.
     pub entry: Entry,
-    /// When it was due.
+    /// When it was due, or was begun.
     pub due: Timestamp,
+    /// It has begun, and was killed.
+    pub killed: bool,
+}
+
+impl Missed {
+    /// What became of it, behind whose it is.
+    pub fn what(&self) -> String {
+        let due = human::time(self.due);
+        if self.killed {
+            format!("was begun at {due} and was killed, or the host went down")
+        } else {
+            format!("was due at {due} and did not run")
+        }
+    }
 }
 
 impl Entry {
@@ -233,15 +253,18 @@ pub fn not_in_crontab(context: &Context, entries: &[Entry]) -> Result<Vec<Entry>
     Ok(entries.iter().filter(absent).cloned().collect())
 }
 
-/// Every run that was due and didn't begin, of all schedules.
+/// Every run that was due and didn't begin, or was killed, of all schedules.
 pub fn missed(context: &Context) -> Vec<Missed> {
     let zone = context.environment.time_zone();
     let mut missed = Vec::new();
     for entry in all(context, |_| {}) {
         let Planned { cron, since, .. } = &entry.planned;
-        let last = last_run(context, &entry).map(|last| last.began);
-        if let Some(due) = schedule::missed(cron, &zone, *since, last, context.now()) {
-            missed.push(Missed { entry, due });
+        let last = last_run(context, &entry);
+        let began = last.as_ref().map(|last| last.began);
+        if let Some(due) = schedule::missed(cron, &zone, *since, began, context.now()) {
+            missed.push(Missed { entry, due, killed: false });
+        } else if let Some(last) = last.filter(|last| last.was_killed() && last.began >= *since) {
+            missed.push(Missed { entry, due: last.began, killed: true });
         }
     }
     missed

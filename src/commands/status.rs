@@ -296,9 +296,8 @@ impl Scheduled {
         let all = schedules::all(context, |_| {});
         let next = all.iter().filter(|entry| ours(entry)).filter_map(|entry| entry.planned.cron.next(&zone, now)).min();
         let missed = schedules::missed(context).into_iter().filter(|missed| ours(&missed.entry)).map(|missed| {
-            let (planned, due) = (&missed.entry.planned, human::time(missed.due));
-            let message =
-                format!("the scheduled {} {} was due {due} and did not run", planned.task.as_str(), planned.name);
+            let planned = &missed.entry.planned;
+            let message = format!("the scheduled {} {} {}", planned.task.as_str(), planned.name, missed.what());
             Problem::new("missed", message)
         });
         Self { next, missed: missed.collect() }

@@ -79,12 +79,13 @@ fn ours(context: &Context, service: &ServiceName) -> Vec<Finding> {
             .iter()
             .any(|entry| entry.subject == missed.entry.subject && entry.planned.name == missed.entry.planned.name)
     }) {
-        let due = crate::ui::human::time(missed.due);
-        found.push(
-            Group::Schedule
-                .warn("schedule", format!("{} was due at {due} and didn't run", missed.entry.planned.name))
-                .fix("Look whether a cron daemon runs: systemctl status cron"),
-        );
+        let fix = if missed.killed {
+            format!("See what it said: dokku pgbackup:history {service} latest")
+        } else {
+            "Look whether a cron daemon runs: systemctl status cron".to_owned()
+        };
+        let what = format!("{} {}", missed.entry.planned.name, missed.what());
+        found.push(Group::Schedule.warn("schedule", what).fix(fix));
     }
     found
 }
