@@ -10,6 +10,7 @@ pub mod timer;
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -43,6 +44,9 @@ const WORDS: [(&str, &str); 7] = [
 const LONGEST_JITTER: u64 = 86_400;
 /// How long after its time cron may begin a run before that counts as missed.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
+
+/// How long a scheduled backup may take, and wait for its turn, before the one before it is too old.
+const LEEWAY: SignedDuration = SignedDuration::from_hours(2);
 
 struct Field {
     name: &'static str,
@@ -103,6 +107,24 @@ pub fn missed(
 ) -> Option<Timestamp> {
     let due = schedule.previous(zone, now.checked_sub(PATIENCE).ok()?)?;
     (due > since && last.is_none_or(|last| last < due)).then_some(due)
+}
+
+/// How old the last good backup may be where these schedules take them: as far as their runs lie apart at this time, and some time for the run
+/// itself. `None` when none of them was due yet.
+pub fn max_age<'a>(
+    schedules: impl IntoIterator<Item = &'a Planned>,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> Option<Duration> {
+    let ages = schedules.into_iter().filter_map(|planned| {
+        let leeway = LEEWAY.checked_add(SignedDuration::from_secs(i64::try_from(planned.jitter).ok()?))?;
+        // The run that is due now still has the leeway: until then the gap before it counts.
+        let then = now.checked_sub(leeway).ok()?;
+        let due = planned.cron.previous(zone, then).filter(|due| *due >= planned.since)?;
+        let gap = planned.cron.next(zone, then)?.duration_since(due);
+        Duration::try_from(gap.checked_add(leeway)?).ok()
+    });
+    ages.min()
 }
 
 impl FromStr for Schedule {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use crate::commands::context::Context;
-use crate::commands::status::{self, MAX_AGE, Status};
+use crate::commands::status::{self, Status};
 use crate::dokku::properties::Subject;
 use crate::durable;
 use crate::service::Service;
@@ -97,7 +97,7 @@ pub fn write(context: &Context) -> Result<()> {
     let path = if path.is_dir() { path.join(FILE) } else { path };
     let mut all = Vec::new();
     for name in Service::all(&context.environment.lib_root)? {
-        all.push(status::of(context, &name, MAX_AGE, false)?);
+        all.push(status::of(context, &name, None, false));
     }
     durable::write(&path, text(&all, context.now()).as_bytes(), 0o644)
 }

@@ -21,6 +21,7 @@ use crate::holds::Holds;
 use crate::journal::Journal;
 use crate::lock::{Lock, Owner};
 use crate::manifest::{Manifest, Suspicion};
+use crate::schedule::{self, Task};
 use crate::service::Service;
 use crate::service::name::ServiceName;
 use crate::settings::{Settings, Span};
@@ -28,12 +29,12 @@ use crate::store::key::BackupKey;
 use crate::text::count;
 use crate::ui::{Column, Table, human};
 
-/// A day and some leeway: what a nightly backup keeps to.
-pub const MAX_AGE: Duration = Duration::from_hours(26);
+/// A day and some leeway: what a nightly backup keeps to. For services that no schedule backs up.
+const MAX_AGE: Duration = Duration::from_hours(26);
 
 /// Show how the backups of all services are
 ///
-/// The last good backup of each service and how old it is; how size and rows have changed; the last drill; what is running or was
+/// The last good backup of each service and whether it is as young as its schedule wants it; how size and rows have changed; the last drill; what is running or was
 /// interrupted; until when a restore can be undone. All of it comes from the memory of this host: nothing is asked of the store unless
 /// --remote is given. Exit code 1 says that something is late or has failed; services without any backup count as late.
 #[derive(Debug, clap::Args)]
@@ -55,9 +56,9 @@ pub struct Args {
     /// The service; all services when left out
     #[arg(value_name = "service")]
     pub service: Option<ServiceName>,
-    /// How old the last good backup may be
-    #[arg(long, value_name = "AGE", default_value = "26h")]
-    pub max_age: Span,
+    /// How old the last good backup may be (default: what its schedule says and 2h more, or 26h without one)
+    #[arg(long, value_name = "AGE")]
+    pub max_age: Option<Span>,
     /// Look into the store too and say what is gone from there
     #[arg(long)]
     pub remote: bool,
@@ -171,7 +172,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     let mut all = Vec::new();
     for name in &names {
         crate::interrupt::check()?;
-        all.push(of(context, name, args.max_age.0, args.remote)?);
+        all.push(of(context, name, args.max_age.map(|age| age.0), args.remote));
     }
     match args.format {
         Format::Json => context.ui.json(&all)?,
@@ -209,6 +210,7 @@ fn next_steps(one: &Status) -> Vec<String> {
     let mut add = |applies: bool, step: String| steps.extend(applies.then_some(step));
     add(is("no-destination"), format!("Say where to: dokku pgbackup:set {name} destination s3://BUCKET"));
     add(is("store") || is("gone"), format!("See what is wrong with the store: dokku pgbackup:doctor {name}"));
+    add(is("unreadable"), format!("See what is wrong: dokku pgbackup:doctor {name}"));
     add(is("failed"), format!("See why it failed: dokku pgbackup:history {name}"));
     let backup = (is("never") || is("late") || is("interrupted")) && !is("no-destination") && !is("failed");
     add(backup, format!("Take a backup now: dokku pgbackup:backup {name}"));
@@ -223,14 +225,33 @@ fn next_steps(one: &Status) -> Vec<String> {
     steps
 }
 
-/// The state of one service.
-///
-/// # Errors
-/// When its files can't be read.
-pub fn of(context: &Context, name: &ServiceName, max_age: Duration, remote: bool) -> Result<Status> {
+/// The state of one service. That something of it can't be read is a problem of this one, and none of the others.
+pub fn of(context: &Context, name: &ServiceName, max_age: Option<Duration>, remote: bool) -> Status {
+    read(context, name, max_age, remote).unwrap_or_else(|error| {
+        let wanted = Wanted { max_age: Duration::MAX, drill_max_age: None, keep_previous: Duration::ZERO };
+        Status {
+            service: name.clone(),
+            state: "problem",
+            destination: None,
+            health: Health::of(&[], &wanted, context.now()),
+            copies: None,
+            running: None,
+            next_run: None,
+            held_since: None,
+            held_reason: None,
+            problems: vec![Problem::new("unreadable", Failure::from_error(error).to_string())],
+            doubted: None,
+        }
+    })
+}
+
+fn read(context: &Context, name: &ServiceName, max_age: Option<Duration>, remote: bool) -> Result<Status> {
     let settings = context.settings(name)?;
     let folder = context.environment.data_folder().join(name.as_str());
     let now = context.now();
+    let scheduled = Scheduled::of(context, name, now);
+    // Without --max-age it is the schedule that says how old.
+    let max_age = max_age.or(scheduled.max_age).unwrap_or(MAX_AGE);
     let wanted = Wanted { max_age, drill_max_age: settings.drill_max_age, keep_previous: settings.keep_previous };
     let entries = History::of(&folder).read()?;
     let health = Health::of(&entries, &wanted, now);
@@ -240,9 +261,11 @@ pub fn of(context: &Context, name: &ServiceName, max_age: Duration, remote: bool
     }
     problems.extend(health.problems(&wanted, now));
     let copies = CopyStatus::of(&entries, &settings);
-    let scheduled = Scheduled::of(context, name, now);
     problems.extend(scheduled.missed);
-    let holds = Holds::read(&folder)?;
+    let holds = Holds::read(&folder).unwrap_or_else(|error| {
+        problems.push(Problem::new("unreadable", Failure::from_error(error).to_string()));
+        Holds::default()
+    });
     let doubted = backups::doubted(&entries, &holds);
     problems.extend(doubted.map(suspicious));
     let held = holds.service;
@@ -281,6 +304,8 @@ fn suspicious(manifest: &Manifest) -> Problem {
 
 /// What the schedules say of a service.
 struct Scheduled {
+    /// How old the last good backup may be.
+    max_age: Option<Duration>,
     next: Option<Timestamp>,
     missed: Vec<Problem>,
 }
@@ -295,12 +320,14 @@ impl Scheduled {
         // Schedules that can't be read are the doctor's affair.
         let all = schedules::all(context, |_| {});
         let next = all.iter().filter(|entry| ours(entry)).filter_map(|entry| entry.planned.cron.next(&zone, now)).min();
+        let backups = all.iter().filter(|entry| ours(entry)).map(|entry| &entry.planned);
+        let max_age = schedule::max_age(backups.filter(|planned| planned.task == Task::Backup), &zone, now);
         let missed = schedules::missed(context).into_iter().filter(|missed| ours(&missed.entry)).map(|missed| {
             let planned = &missed.entry.planned;
             let message = format!("the scheduled {} {} {}", planned.task.as_str(), planned.name, missed.what());
             Problem::new("missed", message)
         });
-        Self { next, missed: missed.collect() }
+        Self { max_age, next, missed: missed.collect() }
     }
 }
 
@@ -509,4 +536,81 @@ fn trend_in_full(
     let (Some(first), Some(last)) = (values.first(), values.last()) else { return String::new() };
     let ends = format!("{} → {} over {} backups", text(*first), text(*last), values.len());
     if picture { format!("{} {ends}", human::sparkline(&values)) } else { ends.replace('→', "->") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::list::tests::world;
+    use crate::history::tests::manifest;
+    use crate::history::{BackupRecord, Event};
+
+    #[test]
+    fn what_can_not_be_read_of_one_service_is_its_own_problem() {
+        let (host, context, said) = world();
+        for name in ["prod", "spoiled"] {
+            let service = host.path().join("services/postgres").join(name);
+            std::fs::create_dir_all(&service).unwrap();
+            std::fs::write(service.join("PASSWORD"), "x").unwrap();
+        }
+        let spoiled = Subject::Service("spoiled".parse().unwrap());
+        context.properties().set(&spoiled, "keep-previous", "for long").unwrap();
+        let args = Args { service: None, max_age: None, remote: false, format: Format::Stdout };
+        let failure = Failure::from_error(run(&args, &context).unwrap_err());
+        assert_eq!(failure.message, "Not all is well with prod, spoiled");
+        assert!(said.out().contains("NO-DESTINATION") && said.out().contains("UNREADABLE"), "{}", said.out());
+        let file = host.path().join("all.prom");
+        context.properties().set(&Subject::Global, "metrics-file", file.to_str().unwrap()).unwrap();
+        metrics::write(&context).unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains("pgbackup_problem{service=\"spoiled\",problem=\"unreadable\"} 1"), "{text}");
+        assert!(text.contains("pgbackup_healthy{service=\"prod\"} 0"), "{text}");
+        // Holds alone take nothing from the rest.
+        let folder = context.environment.data_folder().join("prod");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("holds.json"), "{").unwrap();
+        let problems: Vec<_> = of(&context, &"prod".parse().unwrap(), None, false).problems;
+        let names: Vec<_> = problems.iter().map(|one| one.problem).collect();
+        assert_eq!(names, ["no-destination", "never", "unreadable"], "{problems:?}");
+    }
+
+    #[test]
+    fn a_backup_is_late_by_its_schedule_unless_something_else_is_said() {
+        let (host, context, _) = world();
+        let name: ServiceName = "prod".parse().unwrap();
+        let service = host.path().join("services/postgres/prod");
+        std::fs::create_dir_all(&service).unwrap();
+        std::fs::write(service.join("PASSWORD"), "x").unwrap();
+        // It is 2023-04-03, a Monday, 12:00.
+        let record = BackupRecord::new(
+            manifest("postgres-prod-2023-04-01-11-00-04.tgz"),
+            "s3://bucket".into(),
+            1,
+            "1 part, CRC-32".into(),
+        );
+        backups::history(&name, &context).append(&Entry::now(Event::Backup(Box::new(record)), None)).unwrap();
+        let late = |max_age: Option<u64>| {
+            let one = of(&context, &name, max_age.map(Duration::from_hours), false);
+            one.problems.into_iter().find(|one| one.problem == "late").map(|one| one.message)
+        };
+        let plan = |subject: &Subject, cron: &str, task| {
+            let (cron, since) = (cron.parse().unwrap(), "2023-03-01T00:00:00Z".parse().unwrap());
+            let planned = schedule::Planned { name: "one".parse().unwrap(), cron, task, jitter: 0, since };
+            schedules::change(&context, subject, |all| {
+                *all = vec![planned];
+                Ok(())
+            })
+            .unwrap();
+        };
+        let said = |wanted: &str| Some(format!("the last good backup is 48h old, and {wanted} is wanted"));
+        assert_eq!(late(None), said("26h"));
+        let own = Subject::Service(name.clone());
+        plan(&own, "0 11 * * 6", Task::Backup);
+        assert_eq!(late(None), None, "weekly");
+        assert_eq!(late(Some(30)), said("30h"));
+        plan(&Subject::Global, "0 * * * *", Task::Prune);
+        assert_eq!(late(None), None, "a pruning is no backup");
+        plan(&Subject::Global, "0 * * * *", Task::Backup);
+        assert_eq!(late(None), said("3h"), "for all of them, and so for this one");
+    }
 }

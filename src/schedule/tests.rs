@@ -215,3 +215,32 @@ proptest! {
         prop_assert!(cron.previous(&TimeZone::UTC, next - SignedDuration::from_secs(1)).is_none_or(|before| before <= start));
     }
 }
+
+#[test]
+fn a_backup_may_be_as_old_as_its_schedules_runs_lie_apart() {
+    let of = |crons: &[(&str, u64)], now: &str| {
+        let planned: Vec<Planned> = crons
+            .iter()
+            .map(|(cron, jitter)| Planned {
+                name: "nightly".parse().unwrap(),
+                cron: schedule(cron),
+                task: Task::Backup,
+                jitter: *jitter,
+                since: at("2026-11-01T00:00:00Z"),
+            })
+            .collect();
+        max_age(&planned, &TimeZone::UTC, at(now)).map(|age| age.as_secs() / 60)
+    };
+    let hours = |hours: u64| Some(hours * 60);
+    assert_eq!(of(&[], "2026-11-24T09:00:00Z"), None);
+    assert_eq!(of(&[("0 3 * * *", 0)], "2026-11-24T09:00:00Z"), hours(26));
+    assert_eq!(of(&[("0 3 * * 0", 0)], "2026-11-24T09:00:00Z"), hours(7 * 24 + 2));
+    assert_eq!(of(&[("0 * * * *", 0)], "2026-11-24T09:30:00Z"), hours(3));
+    assert_eq!(of(&[("0 * * * *", 600)], "2026-11-24T09:30:00Z"), Some(60 + 120 + 10));
+    assert_eq!(of(&[("0 3 * * 0", 0), ("0 * * * *", 0)], "2026-11-24T09:30:00Z"), hours(3), "the shortest one");
+    // Monday's run, until it has had its time, is no reason to call the one of Friday late.
+    let weekdays = [("0 3 * * 1-5", 0)];
+    assert_eq!(of(&weekdays, "2026-11-23T03:30:00Z"), hours(72 + 2));
+    assert_eq!(of(&weekdays, "2026-11-23T05:00:00Z"), hours(24 + 2));
+    assert_eq!(of(&[("0 3 * * *", 0)], "2026-11-01T02:00:00Z"), None, "it was not yet due");
+}
