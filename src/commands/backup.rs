@@ -165,8 +165,10 @@ fn all(context: &Context, label: Option<&str>, patience: Duration) -> Result<()>
     let mut failed = Vec::new();
     let mut not_copied = Vec::new();
     let mut taken = 0;
-    for name in context.visible_services()? {
-        if context.settings(&name)?.destination.is_none() {
+    let mut names = context.visible_services()?.into_iter();
+    while let Some(name) = names.next() {
+        // What is wrong with the settings of one is its own failure, below.
+        if context.settings(&name).is_ok_and(|settings| settings.destination.is_none()) {
             context.ui.warn(format!("{name} has no destination and is not backed up"));
             context.ui.warn(format!("Set it: dokku pgbackup:set {name} destination s3://BUCKET"));
             failed.push(name);
@@ -181,7 +183,13 @@ fn all(context: &Context, label: Option<&str>, patience: Duration) -> Result<()>
                 not_copied.push(name);
             }
             Err(error) => {
-                crate::interrupt::check()?;
+                if let Err(interrupted) = crate::interrupt::check() {
+                    let left: Vec<String> = names.map(|name| name.to_string()).collect();
+                    if !left.is_empty() {
+                        context.ui.warn(format!("Not begun any more: {}", left.join(", ")));
+                    }
+                    return Err(interrupted.into());
+                }
                 context.ui.fail(&Failure::from_error(error).of(&name));
                 failed.push(name);
             }

@@ -63,7 +63,8 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     }
     let mut failed = Vec::new();
     for name in context.visible_services()? {
-        if context.settings(&name)?.copy.is_none() {
+        // What is wrong with the settings of one is its own failure, below.
+        if context.settings(&name).is_ok_and(|settings| settings.copy.is_none()) {
             continue;
         }
         if let Err(error) = one(args, context, &name) {

@@ -116,12 +116,13 @@ fn all(args: &Args, context: &Context) -> Result<(Vec<Row>, Result<()>)> {
     let mut rows = Vec::new();
     let mut failed = Vec::new();
     for name in context.visible_services()? {
-        if context.settings(&name)?.destination.is_none() {
+        // What can't be read of one is its own failure, below.
+        if context.settings(&name).is_ok_and(|settings| settings.destination.is_none()) {
             context.ui.detail(format!("{name} has no destination and no backups to prune"));
             continue;
         }
-        let holds = Holds::read(&folder(&name, context))?;
-        if let Some(hold) = holds.service.filter(|_| !args.dry_run) {
+        let held = Holds::read(&folder(&name, context)).ok().and_then(|holds| holds.service);
+        if let Some(hold) = held.filter(|_| !args.dry_run) {
             context.ui.warn(format!("{name} is held {} and is not pruned", hold.describe()));
             continue;
         }
