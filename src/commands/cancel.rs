@@ -12,6 +12,7 @@ use crate::interrupt;
 use crate::lock::{Lock, Owner};
 use crate::service::Service;
 use crate::service::name::ServiceName;
+use crate::text::count;
 use crate::ui::human;
 
 /// How long a run may take to put everything back.
@@ -19,8 +20,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 /// End a run that is under way
 ///
-/// The backup or restore or drill of the service is asked to stop and takes back what it has begun, as with Ctrl-C. Waits until
-/// that is done.
+/// The backup or restore or drill of the service is asked to stop and takes back what it has begun, as with Ctrl-C. What a pruning has
+/// deleted and what is copied stays so. Waits until that is done.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "<service>",
@@ -71,7 +72,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     }
     let entries = history(name, context).read().unwrap_or_default();
     let outcome = match done_already(&entries, &owner) {
-        None => format!("Ended the {what}; what it had begun is taken back"),
+        None => format!("Ended the {what}; {}", left(&entries, &owner, name)),
         Some(done) => format!("The {what} has ended, but was done already: {done}"),
     };
     context.ui.outcome(outcome, "");
@@ -87,8 +88,31 @@ fn done_already(entries: &[Entry], owner: &Owner) -> Option<String> {
             Some(format!("{} is restored", record.source))
         }
         (Event::Verification(record), "verify") => Some(format!("{} was tried", record.key)),
+        (Event::Rollback { .. }, "rollback") => Some("the restore is undone".to_owned()),
         _ => None,
     })
+}
+
+/// What is left of a run that was stopped: single deletions and copies that were done stay done.
+fn left(entries: &[Entry], owner: &Owner, name: &ServiceName) -> String {
+    let done = |is: fn(&Event) -> bool| {
+        let own = entries.iter().rev().take_while(|entry| entry.at >= owner.since);
+        own.filter(|entry| is(&entry.event)).count() as u64
+    };
+    match owner.doing.as_str() {
+        "prune" | "delete" => {
+            let gone = count(done(|event| matches!(event, Event::Deleted { .. })), "backup");
+            format!("it had deleted {gone}")
+        }
+        "copy" => {
+            let copied = count(done(|event| matches!(event, Event::Copy(_))), "backup");
+            format!("it had copied {copied}, and what was under way is taken back")
+        }
+        doing if doing == "backup" || doing == "verify" || doing.starts_with("restore") => {
+            "what it had begun is taken back".to_owned()
+        }
+        _ => format!("see what it did with: dokku pgbackup:history {name} latest"),
+    }
 }
 
 fn holds(data: &std::path::Path, name: &ServiceName, owner: &Owner) -> bool {
@@ -112,6 +136,18 @@ mod tests {
             None,
             "what a restore has saved before it is not what was asked for"
         );
+        let deleted = Entry {
+            event: Event::Deleted {
+                key: "postgres-prod-2023-04-03-11-00-04.tgz".parse().unwrap(),
+                destination: "s3://b".into(),
+            },
+            ..saved.clone()
+        };
+        let left = |owner: &Owner| left(std::slice::from_ref(&deleted), owner, &"prod".parse().unwrap());
+        assert_eq!(left(&owner("prune", before)), "it had deleted 1 backup");
+        assert_eq!(left(&owner("copy", before)), "it had copied 0 backups, and what was under way is taken back");
+        assert_eq!(left(&owner("backup", before)), "what it had begun is taken back");
+        assert_eq!(left(&owner("rollback", before)), "see what it did with: dokku pgbackup:history prod latest");
         assert_eq!(done(&owner("backup", saved.at + jiff::SignedDuration::from_mins(1))), None, "an earlier one");
     }
 }

@@ -234,13 +234,12 @@ fn refused(context: &Context, name: &ServiceName, planned: &Planned, error: &any
 fn every(context: &Context, planned: &Planned, patience: Duration) -> Result<()> {
     let (mut failed, mut not_copied) = (Vec::new(), Vec::new());
     let mut done: u64 = 0;
-    for name in Service::all(&context.environment.lib_root)? {
-        match context.settings(&name) {
-            Ok(settings) if settings.destination.is_none() => {
-                context.ui.detail(format!("{name} has no destination and is left out"));
-                continue;
-            }
-            _ => {}
+    let has_none = |name: &ServiceName| context.settings(name).is_ok_and(|settings| settings.destination.is_none());
+    let mut names = Service::all(&context.environment.lib_root)?.into_iter();
+    while let Some(name) = names.next() {
+        if has_none(&name) {
+            context.ui.detail(format!("{name} has no destination and is left out"));
+            continue;
         }
         let Err(error) = one(context, &name, planned, patience) else {
             done += 1;
@@ -251,7 +250,12 @@ fn every(context: &Context, planned: &Planned, patience: Duration) -> Result<()>
             not_copied.push(name);
             done += 1;
         } else {
-            interrupt::check()?;
+            if let Err(interrupted) = interrupt::check() {
+                // Whoever has ended the run of one service may not know that the others were to come.
+                context.ui.record(None);
+                names.filter(|name| !has_none(name)).for_each(|name| missed::not_reached(context, &name, planned));
+                return Err(interrupted.into());
+            }
             failed.push(name);
         }
         context.ui.fail(&failure);
