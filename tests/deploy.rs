@@ -137,4 +137,10 @@ fn a_service_is_saved_before_it_is_destroyed() {
     }
     let count = host.dokku(&["pgbackup:query", name, "SELECT count(*) FROM users"]).run().succeeds();
     count.says("562");
+
+    // What is not kept is said.
+    host.dokku(&["postgres:backup-set-encryption", &clone.name, "of the clone"]).run().succeeds();
+    clone.set("backup-on-destroy", "on");
+    let destroyed = host.dokku(&["--force", "postgres:destroy", &clone.name]).run().succeeds();
+    destroyed.says("The passphrase of postgres:backup-set-encryption goes with").says("--passphrase-file -");
 }

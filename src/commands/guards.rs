@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use crate::commands::backup;
 use crate::commands::context::Context;
+use crate::commands::encryption::in_force::{How, InForce, Origin};
 use crate::docker::run_plugin_command;
 use crate::dokku::properties::Subject;
 use crate::error::Failure;
@@ -103,6 +104,15 @@ pub fn before_destroy(context: &Context, name: &ServiceName) -> Result<()> {
         stopped.hint(format!("To destroy it without a backup: dokku pgbackup:set {name} backup-on-destroy off"))
     })?;
     let manifest = warn_of_missing_copy(context, name, saved)?;
+    let in_force = InForce::of(context, &Subject::Service(name.clone()))?;
+    if let InForce { how: How::Passphrase(_), origin: Some(Origin::DokkuPostgres) } = in_force {
+        context.ui.warn(format!(
+            "The passphrase of postgres:backup-set-encryption goes with {name} and is not kept: without it none of its backups can be read"
+        ));
+        context
+            .ui
+            .warn(format!("Have it at hand for: dokku pgbackup:restore {name} {} --passphrase-file -", manifest.key));
+    }
     context.ui.detail("To get it back:");
     context.ui.detail(format!("    dokku postgres:create {name}"));
     // The service's own settings go with it.

@@ -35,7 +35,7 @@ Prove each Sunday that its newest backup restores
 
     dokku pgbackup:schedule lollipop \"0 5 * * 0\" --drill
 
-Back up all services each hour and not all in the same minute
+Back up all services each hour one after another and not at the full hour
 
     dokku pgbackup:schedule --all \"0 * * * *\" --name hourly --jitter 10m
 
@@ -67,7 +67,7 @@ pub struct Args {
     /// Delete what no rule keeps instead of taking a backup
     #[arg(long, conflicts_with = "drill")]
     pub prune: bool,
-    /// Begin up to this much later and each service at its own moment: 10m
+    /// Begin up to this much later and each schedule of a service at its own moment (one for --all is one run): 10m
     #[arg(long, value_name = "DURATION")]
     pub jitter: Option<Span>,
     #[expect(missing_docs, reason = "documented by its type")]
