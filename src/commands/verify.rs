@@ -102,9 +102,8 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         context.ui.reserve_output();
     }
     let name = &args.service;
-    let service = Service::find(&context.environment.lib_root, name)?;
     let Ready { source, secrets, running, _wanted, _lock } =
-        ready(args, context, &service).map_err(|error| could_not_begin(args, context, error))?;
+        ready(args, context).map_err(|error| could_not_begin(args, context, error))?;
 
     let began = Instant::now();
     let backup = source.describe();
@@ -199,11 +198,12 @@ struct Ready {
     _lock: Lock,
 }
 
-fn ready(args: &Args, context: &Context, service: &Service) -> Result<Ready> {
-    let name = &service.name;
+fn ready(args: &Args, context: &Context) -> Result<Ready> {
+    let name = &args.service;
     let source = source::choose(context, "verify", name, name, &args.chosen)?;
     let wanted = source.key().map(|key| Wanted::note(context, key, "drill"));
     let secrets = args.unlock.secrets(context, name, source.is_stdin())?;
+    let service = Service::find(&context.environment.lib_root, name)?;
     let lock = turn::take(context, name, "verify", args.waiting.patience())?;
     let running = service.running(&context.docker)?;
     recovery::settle(context, &running, &lock)?;
@@ -230,7 +230,8 @@ fn could_not_begin(args: &Args, context: &Context, error: anyhow::Error) -> anyh
         Kind::NoSuchBackup => word != "latest",
         _ => false,
     };
-    if failure.kind != Kind::Busy && !of_others && !mistyped {
+    let is_here = Service::find(&context.environment.lib_root, name).is_ok();
+    if is_here && failure.kind != Kind::Busy && !of_others && !mistyped {
         not_run(context, name, word, failure.to_string(), failure.kind == Kind::Interrupted, None);
         Telling::begin(context, Work::Verify, name).failed(&failure, None, None);
     }
