@@ -129,7 +129,7 @@ pub fn connect_beside(service: &RunningService) -> Result<Client> {
 pub fn connect_to_clean_up(service: &RunningService) -> Option<Client> {
     let (sender, receiver) = mpsc::channel();
     let service = service.clone();
-    std::thread::spawn(move || sender.send(connect_beside(&service)));
+    std::thread::spawn(move || sender.send(connect_beside(&service)).is_ok());
     receiver.recv_timeout(CLEAN_UP_TIMEOUT).ok()?.ok()
 }
 
