@@ -102,7 +102,7 @@ fn find_out(service: &RunningService, live: &str, coming: Option<u32>, lost: any
     let began = Instant::now();
     loop {
         match session::connect_beside(service).and_then(|mut client| number(&mut client, live)) {
-            Ok(there) if there == coming => return Ok(()),
+            Ok(there) if there.is_some() && there == coming => return Ok(()),
             Ok(_) => return Err(lost),
             Err(error) if began.elapsed() > PATIENCE => return Err(Unanswered(format!("{error:#}")).into()),
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
